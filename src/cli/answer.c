@@ -1,0 +1,355 @@
+#define _GNU_SOURCE
+#include "cli/answer.h"
+
+#include <string.h>
+
+#include "base/clock.h"
+
+const char *nct_finish_name(nct_finish finish) {
+    static const char *const names[] = {"stop", "length", "timeout", "interrupted", "interrupted"};
+    return names[finish];
+}
+
+/* ------------------------------------------------------------------ filters */
+
+typedef enum where { BEFORE, THINKING, AFTER, TEXT } where;
+
+typedef struct filter {
+    const nct_answer_options *o;
+    nct_answer *answer;
+    where where;
+    nct_bytes held; /* came in, but not yet known to be what */
+    bool started;   /* of a thinking block: something but newlines was seen */
+    bool stopped;   /* a stop string was found */
+    bool closed;    /* emit said so */
+} filter;
+
+static nct_status emit(filter *f, bool thinking, const char *text, size_t n, nct_error *err) {
+    if (n == 0 || f->closed)
+        return NCT_OK;
+    NCT_TRY(nct_bytes_add(thinking ? &f->answer->thinking : &f->answer->text, text, n, err));
+    f->closed = f->o->emit && !f->o->emit(f->o->context, thinking, text, n);
+    return NCT_OK;
+}
+
+static void drop_held(filter *f, size_t n) {
+    memmove(f->held.data, f->held.data + n, f->held.n - n);
+    f->held.n -= n;
+}
+
+/* Length of the longest end of the text that is a true beginning of the word. */
+static size_t begun(const char *text, size_t n, const char *word) {
+    size_t length = strlen(word), most = n < length - 1 ? n : length - 1;
+    for (size_t k = most; k > 0; k--)
+        if (memcmp(text + n - k, word, k) == 0)
+            return k;
+    return 0;
+}
+
+static bool is_space(char c) { return c == ' ' || c == '\n' || c == '\r' || c == '\t'; }
+
+static const char opening[] = "<think>", closing[] = "</think>";
+
+/* Each state takes what it understands of the held text; false: more is needed. */
+
+static bool before(filter *f) {
+    size_t space = 0, length = sizeof opening - 1;
+    while (space < f->held.n && is_space(f->held.data[space]))
+        space++;
+    size_t n = f->held.n - space;
+    if (memcmp(f->held.data + space, opening, n < length ? n : length) != 0) {
+        f->where = TEXT;
+        return true;
+    }
+    if (n < length)
+        return false;
+    drop_held(f, space + length);
+    f->where = THINKING;
+    f->answer->has_thinking = true;
+    return true;
+}
+
+static nct_status thinking(filter *f, bool *again, nct_error *err) {
+    while (!f->started && f->held.n && f->held.data[0] == '\n')
+        drop_held(f, 1);
+    f->started = f->started || f->held.n > 0;
+    char *end = f->held.n ? memmem(f->held.data, f->held.n, closing, sizeof closing - 1) : NULL;
+    size_t n = end ? (size_t)(end - f->held.data) : f->held.n - begun(f->held.data, f->held.n, closing);
+    size_t shown = n;
+    while (shown > 0 && f->held.data[shown - 1] == '\n') /* newlines before the tag belong to the tag */
+        shown--;
+    NCT_TRY(emit(f, true, f->held.data, shown, err));
+    drop_held(f, end ? n + sizeof closing - 1 : shown);
+    if (end)
+        f->where = AFTER;
+    *again = end != NULL;
+    return NCT_OK;
+}
+
+static bool after(filter *f) {
+    size_t space = 0;
+    while (space < f->held.n && is_space(f->held.data[space]))
+        space++;
+    drop_held(f, space);
+    if (f->held.n == 0)
+        return false;
+    f->where = TEXT;
+    return true;
+}
+
+/* The stop string that ends first, the longest of those that end there; *at is where it begins. */
+static const char *find_stop(const filter *f, size_t *at) {
+    const nct_list *stops = f->o->stops;
+    const char *found = NULL;
+    size_t end = f->held.n + 1;
+    for (size_t i = 0; stops && i < stops->n; i++) {
+        size_t n = strlen(stops->item[i]);
+        const char *p = f->held.n ? memmem(f->held.data, f->held.n, stops->item[i], n) : NULL;
+        size_t e = p ? (size_t)(p - f->held.data) + n : end;
+        if (p && (e < end || (e == end && n > strlen(found)))) {
+            end = e;
+            found = stops->item[i];
+        }
+    }
+    if (found)
+        *at = end - strlen(found);
+    return found;
+}
+
+static nct_status text(filter *f, nct_error *err) {
+    size_t at, hold = 0;
+    const char *stop = find_stop(f, &at);
+    if (stop) {
+        f->answer->stop = stop;
+        f->stopped = true;
+        return emit(f, false, f->held.data, at, err);
+    }
+    for (size_t i = 0; f->o->stops && i < f->o->stops->n; i++) {
+        size_t n = begun(f->held.data, f->held.n, f->o->stops->item[i]);
+        hold = n > hold ? n : hold;
+    }
+    NCT_TRY(emit(f, false, f->held.data, f->held.n - hold, err));
+    drop_held(f, f->held.n - hold);
+    return NCT_OK;
+}
+
+static nct_status push(filter *f, const char *bytes, size_t n, nct_error *err) {
+    NCT_TRY(nct_bytes_add(&f->held, bytes, n, err));
+    bool again = f->held.n > 0 && !f->stopped;
+    while (again) {
+        switch (f->where) {
+        case BEFORE:
+            again = before(f);
+            break;
+        case THINKING:
+            NCT_TRY(thinking(f, &again, err));
+            break;
+        case AFTER:
+            again = after(f);
+            break;
+        case TEXT:
+            NCT_TRY(text(f, err));
+            again = false;
+            break;
+        }
+    }
+    return NCT_OK;
+}
+
+/* What was held back is what it is. */
+static nct_status finish(filter *f, nct_error *err) {
+    if (f->stopped || f->held.n == 0)
+        return NCT_OK;
+    if (f->where == THINKING) {
+        size_t n = f->held.n;
+        while (n > 0 && f->held.data[n - 1] == '\n')
+            n--;
+        return emit(f, true, f->held.data, n, err);
+    }
+    return f->where == AFTER ? NCT_OK : emit(f, false, f->held.data, f->held.n, err);
+}
+
+/* ------------------------------------------------------------------ the loop */
+
+static nct_status add_id(nct_answer *a, int32_t id, nct_error *err) {
+    void *p = a->ids;
+    NCT_TRY(nct_grow(&p, &a->ids_capacity, a->n_ids + 1, sizeof *a->ids, err));
+    a->ids = p;
+    a->ids[a->n_ids++] = id;
+    return NCT_OK;
+}
+
+static nct_finish finish_of_signal(void) {
+    return *nct_signals_flag() == SIGALRM ? NCT_FINISH_TIMEOUT : NCT_FINISH_INTERRUPTED;
+}
+
+static double seconds_since(uint64_t began) { return (double)(nct_clock_ns() - began) * 1e-9; }
+
+static void pass_progress(void *options, int done, int total) {
+    const nct_answer_options *o = options;
+    o->progress(o->context, done, total);
+}
+
+static void pass_choice(void *options, const nct_choice *choice) {
+    const nct_answer_options *o = options;
+    o->on_choice(o->choice_context, choice);
+}
+
+/* Leaves the session with exactly the prompt and the logits of its end. */
+static nct_status feed_prompt(nct_session *session, const int32_t *prompt, size_t n,
+                              const nct_answer_options *o, nct_answer *a, nct_error *err) {
+    const int32_t *held = nct_session_tokens(session);
+    size_t n_held = (size_t)nct_session_length(session), same = 0;
+    while (same < n_held && same < n && held[same] == prompt[same])
+        same++;
+    if (same == n && !(n_held == n && nct_session_logits(session) && !o->on_choice))
+        same--; /* the last token once more, for its logits or its choices */
+    if (same < n_held)
+        NCT_TRY(nct_session_rewind(session, (int)same, err));
+    uint64_t began = nct_clock_ns();
+    NCT_TRY(nct_session_take(session, prompt, n, err));
+    if (same < n) /* n: all is there, logits too */
+        same = (size_t)nct_session_length(session);
+    a->n_cached = same;
+    nct_feed_options feed = {.stop = nct_signals_flag(),
+                             .progress = o->progress ? pass_progress : NULL,
+                             .on_choice = o->on_choice ? pass_choice : NULL,
+                             .choices_from = (int)n - 1,
+                             .context = (void *)(uintptr_t)o};
+    nct_status status = nct_session_feed(session, prompt + same, n - same, &feed, err);
+    a->prefill_s = seconds_since(began);
+    a->n_prefill = (size_t)nct_session_length(session) - same;
+    return status;
+}
+
+/* What ends the answer at this token, if anything; the token is in the list already. */
+static bool is_over(const nct_session *session, const nct_answer_options *o, const filter *f, nct_answer *a) {
+    size_t n_before = a->n_prompt + a->n_ids - 1; /* tokens before this one */
+    if (f->closed)
+        a->finish = NCT_FINISH_CLOSED;
+    else if (f->stopped)
+        a->finish = NCT_FINISH_STOP;
+    else if (*nct_signals_flag())
+        a->finish = finish_of_signal();
+    else if ((o->max_tokens && a->n_ids >= o->max_tokens) || n_before >= (size_t)nct_session_limit(session))
+        a->finish = NCT_FINISH_LENGTH;
+    else
+        return false;
+    return true;
+}
+
+/* What takes the tokens. */
+struct taking {
+    const nct_engine *engine;
+    const nct_session *session;
+    nct_text_stream *stream;
+    filter *f;
+    uint64_t began, first; /* the call; the first token */
+    nct_status status;     /* of what was done with them */
+    nct_error *err;
+};
+
+static nct_status take_token(struct taking *k, int32_t id, bool *over) {
+    filter *f = k->f;
+    nct_answer *a = f->answer;
+    size_t n;
+    *over = true;
+    NCT_TRY(add_id(a, id, k->err));
+    if (a->n_ids == 1) {
+        a->first_s = seconds_since(k->began);
+        k->first = nct_clock_ns();
+    }
+    if (nct_is_eos(k->engine, id) && !f->o->ignore_eos) {
+        a->finish = NCT_FINISH_STOP;
+        return NCT_OK;
+    }
+    const char *bytes = nct_text_stream_push(k->stream, id, &n);
+    NCT_TRY(push(f, bytes, n, k->err));
+    a->n_thinking += f->where == THINKING;
+    *over = is_over(k->session, f->o, f, a);
+    return NCT_OK;
+}
+
+static bool take(void *context, int32_t id) {
+    struct taking *k = context;
+    bool over;
+    k->status = take_token(k, id, &over);
+    return !over;
+}
+
+static void pass_generated_choice(void *context, const nct_choice *choice) {
+    const struct taking *k = context;
+    k->f->o->on_choice(k->f->o->choice_context, choice);
+}
+
+static nct_status generate(const nct_engine *engine, nct_session *session, const nct_answer_options *o,
+                           nct_text_stream *stream, filter *f, uint64_t began, nct_error *err) {
+    nct_answer *a = f->answer;
+    size_t n;
+    nct_rounds rounds;
+    struct taking k = {.engine = engine,
+                       .session = session,
+                       .stream = stream,
+                       .f = f,
+                       .began = began,
+                       .first = began,
+                       .err = err};
+    nct_generate_options options = {.sampling = &o->sampling,
+                                    .n_prompt = (int)a->n_prompt,
+                                    .sample = o->sample,
+                                    .take = take,
+                                    .stop = nct_signals_flag(),
+                                    .on_choice = o->on_choice ? pass_generated_choice : NULL,
+                                    .context = &k,
+                                    .rounds = &rounds};
+    nct_status status = nct_session_generate(session, &options, err);
+    NCT_TRY(k.status);
+    if (status == NCT_E_STOPPED) {
+        a->finish = finish_of_signal();
+        status = NCT_OK;
+    }
+    NCT_TRY(status);
+    a->decode_s = seconds_since(k.first);
+    a->n_decode = a->n_ids - 1;
+    a->n_rounds = (size_t)rounds.n_rounds;
+    a->n_guessed = (size_t)rounds.n_guessed;
+    a->n_accepted = (size_t)rounds.n_accepted;
+    if (!f->stopped) {
+        const char *bytes = nct_text_stream_end(stream, &n);
+        NCT_TRY(push(f, bytes, n, err));
+    }
+    return finish(f, err);
+}
+
+nct_status nct_answer_make(const nct_engine *engine, nct_session *session, const int32_t *prompt,
+                           size_t n_prompt, const nct_answer_options *o, nct_answer *a, nct_error *err) {
+    uint64_t began = nct_clock_ns();
+    *a = (nct_answer){.n_prompt = n_prompt};
+    filter f = {.o = o, .answer = a, .where = o->in_thinking ? THINKING : o->find_thinking ? BEFORE : TEXT};
+    a->has_thinking = o->in_thinking;
+    if (n_prompt == 0)
+        return nct_fail(err, NCT_E_ARGUMENT,
+                        "the prompt is empty, and the model has no token that begins a text");
+    nct_status status = feed_prompt(session, prompt, n_prompt, o, a, err);
+    if (status == NCT_E_STOPPED) {
+        a->finish = finish_of_signal();
+        return NCT_OK;
+    }
+    NCT_TRY(status);
+    nct_text_stream *stream = NULL;
+    NCT_TRY(nct_text_stream_open(engine, o->continuation, &stream, err));
+    if (o->prefix)
+        status = push(&f, o->prefix, strlen(o->prefix), err);
+    if (status == NCT_OK)
+        status = generate(engine, session, o, stream, &f, began, err);
+    nct_text_stream_close(stream);
+    nct_bytes_reset(&f.held);
+    return status;
+}
+
+void nct_answer_close(nct_answer *a) {
+    nct_bytes_reset(&a->text);
+    nct_bytes_reset(&a->thinking);
+    nct_free(a->ids);
+    *a = (nct_answer){0};
+}

@@ -1,0 +1,68 @@
+/** One answer: feed the prompt, draw tokens until something ends it, and pass the text on as it comes.
+ *
+ *  The text goes through two filters. The first finds a thinking block, `<think>` ... `</think>`, at the
+ *  beginning of the answer; the tags are ordinary text and may be cut anywhere. The second finds stop strings
+ *  in what follows; a text that may be the beginning of one is held back until that is known. Both look at
+ *  bytes one by one, so what comes out does not depend on how tokens cut the text.
+ */
+#ifndef NCT_CLI_ANSWER_H
+#define NCT_CLI_ANSWER_H
+
+#include "cli/cli.h"
+
+typedef enum nct_finish {
+    NCT_FINISH_STOP,   /* the model's end token, or a stop string */
+    NCT_FINISH_LENGTH, /* max_tokens, or the context is full */
+    NCT_FINISH_TIMEOUT,
+    NCT_FINISH_INTERRUPTED, /* a signal: nct_signals_flag says which */
+    NCT_FINISH_CLOSED,      /* nobody takes the text any more: emit said so */
+} nct_finish;
+
+const char *nct_finish_name(nct_finish finish); /* as finish_reason in JSON */
+
+typedef struct nct_answer_options {
+    nct_sampling sampling;
+    uint32_t sample;
+    size_t max_tokens; /* 0: until the context is full */
+    bool ignore_eos;
+    bool continuation;  /* the answer continues a text: keep its leading space */
+    bool find_thinking; /* look for a thinking block */
+    bool in_thinking;   /* the prompt ends inside one */
+    const nct_list *stops;
+    const char *prefix; /* the beginning that was given: text of the answer before any token, or NULL */
+    /* Pieces of the answer, never cutting a character; false ends it. */
+    bool (*emit)(void *context, bool thinking, const char *text, size_t n);
+    /* While the prompt is read; may be NULL. */
+    void (*progress)(void *context, int done, int total);
+    void *context;
+    nct_choice_fn *on_choice; /* told which blocks the rows that write the answer choose, or NULL */
+    void *choice_context;
+} nct_answer_options;
+
+typedef struct nct_answer {
+    nct_bytes text, thinking;
+    bool has_thinking;
+    int32_t *ids; /* generated, the end token included */
+    size_t n_ids, ids_capacity;
+    size_t n_prompt, n_cached, n_thinking; /* tokens */
+    nct_finish finish;
+    const char *stop;           /* the stop string that ended it, or NULL */
+    double first_s;             /* from the call to the first token */
+    double prefill_s, decode_s; /* feeding the prompt; from the first token to the last */
+    size_t n_prefill, n_decode; /* tokens computed in these times */
+    size_t n_rounds, n_guessed, n_accepted; /* passes of decoding, tokens guessed in them, guesses that held */
+} nct_answer;
+
+/** Gives the session the prompt, of which it keeps what it holds already, and generates. A signal or a
+ *  timeout while the prompt is read is an answer without text. The caller closes *answer in any case. */
+nct_status nct_answer_make(const nct_engine *engine, nct_session *session, const int32_t *prompt,
+                           size_t n_prompt, const nct_answer_options *options, nct_answer *answer,
+                           nct_error *err);
+void nct_answer_close(nct_answer *answer);
+
+/** Tokens of a pass of decoding, on average: 1 without guesses. */
+static inline double nct_mean_accept(const nct_answer *a) {
+    return a->n_rounds ? 1 + (double)a->n_accepted / (double)a->n_rounds : 1;
+}
+
+#endif

@@ -1,0 +1,327 @@
+/* The table of a bench in its four forms, and which file gets which. */
+#include <math.h>
+#include <stdio.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "base/json.h"
+#include "base/numa.h"
+#include "cli/bench.h"
+
+#ifndef NOCTULE_COMMIT
+#define NOCTULE_COMMIT "" /* not built from a repository */
+#endif
+
+enum { SHIFT_PER_CENT = 5 }; /* read bandwidth that changed more meanwhile is told */
+
+static double bandwidth_shift(const nct_bench *b) { return b->read_after / b->roof.read_bytes_s - 1; }
+static bool has_shifted(const nct_bench *b) { return fabs(bandwidth_shift(b)) * 100 > SHIFT_PER_CENT; }
+
+/* ------------------------------------------------------------------ for people */
+
+static void print_head(const nct_bench *b, nct_output *out) {
+    const nct_model_info *m = &b->info;
+    char copied[160];
+    if (nct_copied_line(m, copied, sizeof copied))
+        nct_output_print(out, "%s\n", copied);
+    nct_output_print(out, "%s %s, %s in memory · %s · %s · %d/%d threads (prefill/decode)\n", m->name,
+                     m->weights, NCT_BYTES(m->weight_bytes), *b->roof.cpu ? b->roof.cpu : "unknown processor",
+                     m->isa, m->n_threads_batch, m->n_threads);
+    nct_output_print(out, "measured in this run: read %.1f GB/s", b->roof.read_bytes_s / 1e9);
+    if (b->roof.int8_ops_s > 0)
+        nct_output_print(out, " · int8 %.2f Top/s", b->roof.int8_ops_s / 1e12);
+    if (b->roof.bf16_ops_s > 0)
+        nct_output_print(out, " · bf16 %.2f Tflop/s", b->roof.bf16_ops_s / 1e12);
+    if (b->roof.f32_ops_s > 0)
+        nct_output_print(out, " · f32 %.2f Tflop/s", b->roof.f32_ops_s / 1e12);
+    nct_output_print(out, "\n");
+}
+
+/* "▼ -12.0%", "▲ +7.1%", "= +0.4%"; "new" for a test that the baseline lacks. */
+static void print_change(const nct_bench *b, const nct_bench_row *r, nct_output *out) {
+    double change = nct_bench_change(r);
+    if (isnan(change))
+        nct_output_print(out, "%9s |", "new");
+    else
+        nct_output_print(out, "%s %+6.1f%% |",
+                         change < -b->tolerance  ? "▼"
+                         : change > b->tolerance ? "▲"
+                                                 : "=",
+                         100 * change);
+}
+
+/* Where the cache lies in files, after the last test. */
+static void print_memory(const nct_bench *b, nct_output *out) {
+    const nct_bench_row *r = &b->rows[b->n_rows - 1];
+    if (r->cache_mapped_bytes)
+        nct_output_print(
+            out,
+            "cache: %s in files, %s of it in memory, %s not written yet · process: %s of its own, %s "
+            "of files mapped\n",
+            NCT_BYTES(r->cache_mapped_bytes), NCT_BYTES(r->cache_resident_bytes),
+            NCT_BYTES(r->cache_dirty_bytes), NCT_BYTES(r->use.anonymous_bytes),
+            NCT_BYTES(r->use.mapped_bytes));
+}
+
+static void print_table(const nct_bench *b, nct_output *out) {
+    int width = 16;
+    for (size_t i = 0; i < b->n_rows; i++)
+        width = (int)strlen(b->rows[i].test) > width ? (int)strlen(b->rows[i].test) : width;
+    print_head(b, out);
+    nct_output_print(out, "| %-*s | t/s median | spread |  GB/s | %% roof | limit          |%s\n", width,
+                     "test", b->has_baseline ? " baseline |" : "");
+    nct_output_print(out, "|-%.*s-|-----------:|-------:|------:|-------:|----------------|%s\n", width,
+                     "----------------------------------------------------------------",
+                     b->has_baseline ? "---------:|" : "");
+    for (size_t i = 0; i < b->n_rows; i++) {
+        const nct_bench_row *r = &b->rows[i];
+        char gbps[16] = "-", share[16] = "-";
+        if (r->bytes_s > 0)
+            snprintf(gbps, sizeof gbps, "%.1f", r->bytes_s / 1e9);
+        if (r->share > 0)
+            snprintf(share, sizeof share, "%.0f%%", 100 * r->share);
+        nct_output_print(out, "| %-*s | %10.1f | ±%4.1f%% | %5s | %6s | %-14s |", width, r->test, r->rate,
+                         100 * r->spread / r->rate, gbps, share, r->limit);
+        if (b->has_baseline)
+            print_change(b, r, out);
+        nct_output_print(out, "\n");
+    }
+    print_memory(b, out);
+    if (has_shifted(b))
+        nct_output_print(
+            out,
+            "unsteady: read bandwidth was %.1f GB/s before and %.1f after (%+.0f%%): heat or other load\n",
+            b->roof.read_bytes_s / 1e9, b->read_after / 1e9, 100 * bandwidth_shift(b));
+}
+
+/* ------------------------------------------------------------------ for programs */
+
+enum { N_FIELDS = 29 };
+
+/* A column: empty where there is nothing to say. */
+typedef struct field {
+    const char *key;
+    bool number;
+    char text[256];
+} field;
+
+typedef struct filling {
+    field *f;
+    size_t n;
+} filling;
+
+static void add_text(filling *k, const char *key, const char *text) {
+    field *f = &k->f[k->n++];
+    f->key = key;
+    f->number = false;
+    snprintf(f->text, sizeof f->text, "%s", text);
+}
+static void add_number(filling *k, const char *key, double value, int digits) {
+    field *f = &k->f[k->n++];
+    f->key = key;
+    f->number = true;
+    snprintf(f->text, sizeof f->text, "%.*g", digits, value);
+}
+static void add_if_positive(filling *k, const char *key, double value) {
+    if (value > 0)
+        add_number(k, key, value, 4);
+    else
+        add_text(k, key, "");
+}
+
+/* One word, or two where keys and values differ. */
+static const char *cache_type(const nct_bench *b, char *buf, size_t n_buf) {
+    nct_report report;
+    nct_session_report(b->session, &report);
+    bool same = strcmp(report.keys, report.values) == 0;
+    snprintf(buf, n_buf, "%s%s%s", report.keys, same ? "" : "/", same ? "" : report.values);
+    return buf;
+}
+
+/* The columns, whose names and order do not change: those of what does not exist yet are empty. */
+static void fill_fields(const nct_bench *b, const nct_bench_row *r, field fields[N_FIELDS]) {
+    char kv[16];
+    const nct_model_info *m = &b->info;
+    filling k = {.f = fields};
+    char now[32], host[128] = "";
+    time_t t = time(NULL);
+    strftime(now, sizeof now, "%Y-%m-%dT%H:%M:%SZ", gmtime(&t));
+    if (gethostname(host, sizeof host - 1) != 0)
+        host[0] = 0;
+    add_text(&k, "time", now);
+    add_text(&k, "version", NOCTULE_VERSION);
+    add_text(&k, "commit", NOCTULE_COMMIT);
+    add_text(&k, "host", host);
+    add_text(&k, "cpu", b->roof.cpu);
+    add_text(&k, "isa", m->isa);
+    add_text(&k, "numa", "");
+    add_number(&k, "threads_pp", m->n_threads_batch, 6);
+    add_number(&k, "threads_tg", m->n_threads, 6);
+    add_text(&k, "model", m->name);
+    add_text(&k, "quant", m->weights);
+    add_text(&k, "kv", cache_type(b, kv, sizeof kv));
+    add_text(&k, "sparse", b->sparse ? "on" : "off");
+    add_text(&k, "spec", "");
+    add_text(&k, "test", r->test);
+    add_number(&k, "n_prompt", (double)r->n_prompt, 12);
+    add_number(&k, "n_gen", (double)r->n_gen, 12);
+    add_number(&k, "depth", (double)r->depth, 12);
+    add_number(&k, "np", 1, 6);
+    add_number(&k, "reps", b->reps, 6);
+    add_number(&k, "tps_med", r->rate, 6);
+    add_number(&k, "tps_mad", r->spread, 4);
+    add_number(&k, "ms_tok", 1e3 / r->rate, 6);
+    add_if_positive(&k, "ttft_ms", r->n_prompt && !r->n_gen ? 1e3 * (double)r->n_prompt / r->rate : 0);
+    add_if_positive(&k, "gbps", r->bytes_s / 1e9);
+    add_if_positive(&k, "roof_pct", 100 * r->share);
+    add_text(&k, "accept", "");
+    add_text(&k, "nodes", "");
+    add_if_positive(&k, "rss_mb", (double)(r->use.anonymous_bytes + r->use.mapped_bytes) / 1e6);
+}
+
+/* As RFC 4180 has it. */
+static void add_csv(nct_bytes *line, const char *text) {
+    if (!strpbrk(text, ",\"\r\n")) {
+        nct_bytes_add_str(line, text, NULL);
+        return;
+    }
+    nct_bytes_add_str(line, "\"", NULL);
+    for (const char *c = text; *c; c++)
+        nct_bytes_add(line, *c == '"' ? "\"\"" : c, *c == '"' ? 2 : 1, NULL);
+    nct_bytes_add_str(line, "\"", NULL);
+}
+
+static void print_csv(const nct_bench *b, nct_output *out) {
+    field f[N_FIELDS];
+    for (size_t i = 0; i <= b->n_rows; i++) { /* the first line names the columns */
+        nct_bytes line = {0};
+        fill_fields(b, &b->rows[i ? i - 1 : 0], f);
+        for (size_t c = 0; c < N_FIELDS; c++) {
+            nct_bytes_add_str(&line, c ? "," : "", NULL);
+            add_csv(&line, i ? f[c].text : f[c].key);
+        }
+        nct_output_print(out, "%s\n", line.data ? line.data : "");
+        nct_bytes_reset(&line);
+    }
+}
+
+/* What the rates were measured beside. */
+static void add_environment(const nct_bench *b, nct_bytes *line) {
+    const nct_roofline *r = &b->roof;
+    nct_report report;
+    nct_session_report(b->session, &report);
+    nct_bytes_printf(
+        line, NULL,
+        ",\"env\":{\"read_gbps\":%.4g,\"read_after_gbps\":%.4g,\"unsteady\":%s,\"int8_tops\":%.4g,\"bf16_"
+        "tflops\":%.4g,"
+        "\"f32_tflops\":%.4g,\"processors\":%ld,\"numa_nodes\":%d,\"weight_bytes\":%llu,\"kv_bytes_per_"
+        "token\":%llu,"
+        "\"compiler\":",
+        r->read_bytes_s / 1e9, b->read_after / 1e9, has_shifted(b) ? "true" : "false", r->int8_ops_s / 1e12,
+        r->bf16_ops_s / 1e12, r->f32_ops_s / 1e12, sysconf(_SC_NPROCESSORS_ONLN), nct_numa_nodes(),
+        (unsigned long long)b->info.weight_bytes, (unsigned long long)report.kv_bytes_per_token);
+#ifdef __clang__
+    nct_json_write_string(line, "clang " __clang_version__, strlen("clang " __clang_version__), NULL);
+#else
+    nct_json_write_string(line, "gcc " __VERSION__, strlen("gcc " __VERSION__), NULL);
+#endif
+    nct_bytes_add_str(line, "}", NULL);
+}
+
+static void add_record(const nct_bench *b, const nct_bench_row *r, nct_bytes *line) {
+    field f[N_FIELDS];
+    fill_fields(b, r, f);
+    for (size_t c = 0; c < N_FIELDS; c++) {
+        nct_bytes_printf(line, NULL, "%s\"%s\":", c ? "," : "{", f[c].key);
+        if (!f[c].text[0])
+            nct_bytes_add_str(line, "null", NULL);
+        else if (f[c].number)
+            nct_bytes_add_str(line, f[c].text, NULL);
+        else
+            nct_json_write_string(line, f[c].text, strlen(f[c].text), NULL);
+    }
+    nct_bytes_printf(line, NULL, ",\"limit\":\"%s\",\"samples\":[", r->limit);
+    for (int i = 0; i < b->reps; i++)
+        nct_bytes_printf(line, NULL, i ? ",%.6g" : "%.6g", r->sample[i]);
+    nct_bytes_add_str(line, "]", NULL);
+    if (r->before)
+        nct_bytes_printf(line, NULL, ",\"baseline\":{\"tps_med\":%.6g,\"change_pct\":%.4g}", r->before->rate,
+                         100 * nct_bench_change(r));
+    nct_bytes_printf(
+        line, NULL,
+        ",\"memory\":{\"anonymous_bytes\":%llu,\"mapped_bytes\":%llu},\"cache\":{\"mapped_bytes\":%llu,"
+        "\"resident_bytes\":%llu,\"dirty_bytes\":%llu}",
+        (unsigned long long)r->use.anonymous_bytes, (unsigned long long)r->use.mapped_bytes,
+        (unsigned long long)r->cache_mapped_bytes, (unsigned long long)r->cache_resident_bytes,
+        (unsigned long long)r->cache_dirty_bytes);
+    add_environment(b, line);
+    nct_bytes_add_str(line, "}", NULL);
+}
+
+static void print_records(const nct_bench *b, nct_output *out, bool list) {
+    for (size_t i = 0; i < b->n_rows; i++) {
+        nct_bytes line = {0};
+        add_record(b, &b->rows[i], &line);
+        nct_output_print(out, list && i == 0 ? "[%s%s" : "%s%s", line.data ? line.data : "",
+                         !list                ? "\n"
+                         : i + 1 == b->n_rows ? "]\n"
+                                              : ",\n");
+        nct_bytes_reset(&line);
+    }
+}
+
+/* ------------------------------------------------------------------ where it goes */
+
+int64_t nct_bench_form_of(const char *path) {
+    static const char *const endings[] = {".md", ".csv", ".json", ".jsonl"};
+    const char *dot = strrchr(path, '.');
+    for (int i = 0; dot && i < 4; i++)
+        if (strcmp(dot, endings[i]) == 0)
+            return i;
+    return NCT_UNSET;
+}
+
+static int write_one(const nct_bench *b, const char *path, int64_t form) {
+    nct_output out;
+    int code = nct_output_open(b->cli, path, &out);
+    if (code != NCT_EXIT_OK)
+        return code;
+    if (form == NCT_BENCH_CSV)
+        print_csv(b, &out);
+    else if (form == NCT_BENCH_JSON || form == NCT_BENCH_JSONL)
+        print_records(b, &out, form == NCT_BENCH_JSON);
+    else
+        print_table(b, &out);
+    return nct_output_close(&out, code);
+}
+
+/* llama-bench's -o names a form. */
+static bool is_form(const char *word, int64_t *form) {
+    static const char *const words[] = {"md", "csv", "json", "jsonl"};
+    for (int i = 0; i < 4; i++)
+        if (strcmp(word, words[i]) == 0) {
+            *form = i;
+            return true;
+        }
+    return false;
+}
+
+int nct_bench_report(const nct_bench *b) {
+    const nct_args *a = &b->cli->args;
+    int64_t form = a->bench_format;
+    bool to_stdout = true;
+    int code = NCT_EXIT_OK;
+    for (size_t i = 0; i < a->bench_outputs.n; i++)
+        if (!is_form(a->bench_outputs.item[i], &form))
+            to_stdout = false;
+    for (size_t i = 0; i < a->bench_outputs.n && code == NCT_EXIT_OK; i++) {
+        const char *path = a->bench_outputs.item[i];
+        int64_t unused, own = nct_bench_form_of(path);
+        if (!is_form(path, &unused))
+            code = write_one(b, path, own == NCT_UNSET ? form : own);
+    }
+    if (code == NCT_EXIT_OK && (to_stdout))
+        code = write_one(b, NULL, form);
+    return code;
+}

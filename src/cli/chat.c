@@ -1,0 +1,585 @@
+/* The conversation at a terminal. */
+#include "cli/chat.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#include "base/clock.h"
+#include "base/map.h"
+#include "cli/input.h"
+#include "cli/open.h"
+#include "cli/overflow.h"
+
+enum { PLAIN_TOKENS = 256, PATH_BYTES = 4096, NAME = 32 };
+#define TWICE_NS 1000000000u /* a second Ctrl-C within this leaves */
+
+/* ------------------------------------------------------------------ how an answer ends */
+
+static void print_stats(const nct_chat *c, const nct_answer *a) {
+    if (c->cli->args.quiet || (!c->cli->term.err_tty && !c->cli->args.stats))
+        return;
+    nct_bytes line = {0};
+    nct_bytes_printf(&line, NULL, "  (");
+    if (a->n_cached)
+        nct_bytes_printf(&line, NULL, "%s cached · ", NCT_N(a->n_cached));
+    nct_bytes_printf(&line, NULL, "%s in · %s out", NCT_N(a->n_prompt - a->n_cached), NCT_N(a->n_ids));
+    if (a->n_decode)
+        nct_bytes_printf(&line, NULL, " · %.1f t/s", nct_rate(a->n_decode, a->decode_s));
+    if (a->n_guessed)
+        nct_bytes_printf(&line, NULL, " · spec %.1f/step", nct_mean_accept(a));
+    nct_bytes_printf(&line, NULL, " · context %s/%s)", NCT_N((uint64_t)nct_session_length(c->session)),
+                     NCT_N((uint64_t)nct_session_limit(c->session)));
+    if (line.data)
+        nct_say_dim(c->cli, "%s", line.data);
+    nct_bytes_reset(&line);
+}
+
+/* Ends the line that the answer stands on, and says why it is no longer. */
+static void print_end(nct_chat *c, const nct_answer *a) {
+    nct_show_end(&c->show);
+    const char *mark = a->finish == NCT_FINISH_INTERRUPTED ? "[stopped]"
+                       : a->finish == NCT_FINISH_TIMEOUT   ? "[time is up]"
+                                                           : NULL;
+    size_t n_read = a->n_cached + a->n_prefill;
+    char reading[128];
+    if (mark && a->n_ids == 0 && n_read < a->n_prompt) { /* while the prompt was read */
+        snprintf(reading, sizeof reading, "[%s: %s of %s tokens are read; the same turn goes on from there]",
+                 a->finish == NCT_FINISH_TIMEOUT ? "time is up" : "stopped", NCT_N(n_read),
+                 NCT_N(a->n_prompt));
+        mark = reading;
+    }
+    if (a->finish == NCT_FINISH_LENGTH)
+        mark = nct_session_length(c->session) >= nct_session_limit(c->session)
+                   ? "[the context is full: /clear or /undo]"
+                   : "[cut at -n]";
+    if (c->show.output.tty && mark)
+        nct_output_print(&c->show.output, c->cli->term.out_color ? "%s\033[2m%s\033[0m" : "%s%s",
+                         a->text.n && a->text.data[a->text.n - 1] != '\n' ? " " : "", mark);
+    if (c->show.output.last != '\n')
+        nct_output_write(&c->show.output, "\n", 1);
+    nct_output_flush(&c->show.output);
+    if (!c->show.output.tty && mark)
+        nct_say_note(c->cli, "%s", mark);
+}
+
+/* A turn that does not fit: the line of exit 4, and the conversation stays as it was. */
+static int say_overflow(const nct_chat *c, size_t n_ids) {
+    size_t limit = (size_t)nct_session_limit(c->session), most = (size_t)c->info.long_positions;
+    char longer[128] = "";
+    if (limit < most && n_ids <= most)
+        snprintf(longer, sizeof longer, "\n     noctule chat --rope long ...    (a new chat, which holds %s)",
+                 NCT_N(most));
+    return nct_say_error(c->cli, NCT_EXIT_CONTEXT,
+                         "the conversation would be %s tokens; the context holds %s\n"
+                         "try: /undo\n     /clear%s",
+                         NCT_N(n_ids), NCT_N(limit), longer);
+}
+
+size_t nct_chat_max_tokens(const nct_chat *c) {
+    int64_t asked = c->cli->args.max_tokens;
+    return asked != NCT_UNSET ? (size_t)asked : c->talk.plain ? PLAIN_TOKENS : 0;
+}
+
+/* ------------------------------------------------------------------ sources */
+
+/* Counters that stand at zero. */
+static int open_sources(nct_chat *c) {
+    nct_error err = {0};
+    if (c->sources.count)
+        nct_sources_clear(&c->sources);
+    else
+        nct_sources_open(&c->info, c->session, &c->sources, &err);
+    return c->code = nct_say_status(c->cli, &err);
+}
+
+static void count_choice(void *chat, const nct_choice *choice) {
+    nct_sources_count(&((nct_chat *)chat)->sources, choice);
+}
+
+static void show_progress(void *chat, int done, int total) {
+    nct_show_progress(&((nct_chat *)chat)->show, done, total);
+}
+
+/* Reads the answer once more, as one prompt: its rows choose what they chose. */
+static int count_again(nct_chat *c) {
+    size_t first = c->n_prompt - 1, n = (size_t)nct_session_length(c->session) - first;
+    void *ids = NULL;
+    nct_error err = {0};
+    nct_feed_options feed = {
+        .stop = nct_signals_flag(), .progress = show_progress, .on_choice = count_choice, .context = c};
+    if (open_sources(c) != NCT_EXIT_OK)
+        return c->code;
+    nct_status status = nct_alloc(&ids, n, sizeof(int32_t), &err);
+    if (status == NCT_OK) {
+        memcpy(ids, nct_session_tokens(c->session) + first, n * sizeof(int32_t));
+        status = nct_session_rewind(c->session, (int)first, &err);
+    }
+    nct_meter_begin(c->cli, "looking", &c->show.meter);
+    if (status == NCT_OK)
+        status = nct_session_feed(c->session, ids, n, &feed, &err);
+    nct_meter_end(&c->show.meter);
+    nct_free(ids);
+    c->has_sources = status == NCT_OK;
+    if (!c->has_sources) /* what the session holds of the answer is incomplete */
+        c->n_prompt = 0;
+    return status == NCT_E_STOPPED ? NCT_EXIT_INTERRUPT : nct_say_status(c->cli, &err);
+}
+
+/* What the user's turns hold: the files, and what was typed. *texts is freed with nct_free, names by the caller's
+ * buffer. */
+static nct_status list_texts(const nct_chat *c, nct_source_text **texts, char (*names)[NAME], size_t *n,
+                             nct_error *err) {
+    const nct_bytes *files = &c->files.text;
+    void *p = NULL;
+    NCT_TRY(nct_alloc(&p, c->files.n_parts + c->talk.n_turns, sizeof **texts, err));
+    *texts = p;
+    *n = 0;
+    for (size_t i = 0; i < c->talk.n_turns; i++) {
+        const nct_bytes *said = &c->talk.turn[i].content;
+        size_t typed = 0;
+        if (strcmp(c->talk.turn[i].role, "user") != 0)
+            continue;
+        if (i == 0 && files->n && said->n >= files->n && memcmp(said->data, files->data, files->n) == 0) {
+            for (size_t k = 0; k < c->files.n_parts; k++)
+                (*texts)[(*n)++] = nct_source_text_of(&c->files.part[k], files);
+            typed = files->n;
+        }
+        while (typed < said->n && said->data[typed] == '\n')
+            typed++;
+        snprintf(names[i], NAME, "turn %zu", i / 2 + 1);
+        (*texts)[(*n)++] = (nct_source_text){
+            .name = names[i], .text = said->data ? said->data + typed : "", .n = said->n - typed};
+    }
+    return NCT_OK;
+}
+
+static nct_status print_sources(const nct_chat *c, size_t n_most, nct_error *err) {
+    nct_source_text *texts = NULL;
+    nct_source *found = NULL;
+    void *names = NULL;
+    size_t n_texts = 0, n_found = 0;
+    nct_report report;
+    nct_status status = nct_alloc(&names, c->talk.n_turns, NAME, err);
+    if (status == NCT_OK)
+        status = list_texts(c, &texts, names, &n_texts, err);
+    if (status == NCT_OK)
+        status = nct_sources_find(&c->sources, c->engine, nct_session_tokens(c->session), c->n_prompt, texts,
+                                  n_texts, n_most, &found, &n_found, err);
+    nct_session_report(c->session, &report);
+    if (status == NCT_OK)
+        nct_sources_print(c->cli, found, n_found, nct_sources_any(&c->sources), report.chooses_from);
+    nct_free(texts);
+    nct_free(names);
+    nct_free(found);
+    return status;
+}
+
+void nct_chat_sources(nct_chat *c, size_t n) {
+    nct_error err = {0};
+    if (c->n_prompt == 0) {
+        nct_say_dim(c->cli, "  no answer to tell sources of");
+        return;
+    }
+    if (!c->has_sources && count_again(c) != NCT_EXIT_OK)
+        return;
+    if (print_sources(c, n, &err) != NCT_OK)
+        c->code = nct_say_status(c->cli, &err);
+}
+
+/* ------------------------------------------------------------------ an answer */
+
+bool nct_chat_answer(nct_chat *c) {
+    const nct_args *a = &c->cli->args;
+    int32_t *ids = NULL;
+    size_t n_ids = 0;
+    nct_error err = {0};
+    nct_answer_options options = {.sampling = c->sampling,
+                                  .continuation = c->talk.plain,
+                                  .find_thinking = !c->talk.plain,
+                                  .ignore_eos = a->ignore_eos,
+                                  .stops = &a->stops,
+                                  .emit = nct_show_piece,
+                                  .progress = nct_show_progress,
+                                  .context = &c->show};
+    options.sampling.seed += c->retries;
+    options.max_tokens = nct_chat_max_tokens(c);
+    c->n_prompt = 0;
+    c->has_sources = false;
+    if (a->sources) {
+        if (open_sources(c) != NCT_EXIT_OK)
+            return false;
+        options.on_choice = nct_sources_count;
+        options.choice_context = &c->sources;
+    }
+    if (nct_talk_prompt(&c->talk, NULL, &ids, &n_ids, &options.in_thinking, &err) != NCT_OK) {
+        c->code = nct_say_status(c->cli, &err);
+        return false;
+    }
+    if (n_ids > (size_t)nct_session_limit(c->session)) {
+        c->code = say_overflow(c, n_ids);
+        nct_free(ids);
+        return false;
+    }
+    c->code = nct_check_room(c->cli, c->engine, c->session, n_ids + nct_answer_reserve(c->cli));
+    if (c->code != NCT_EXIT_OK) {
+        nct_free(ids);
+        return false;
+    }
+    nct_answer made;
+    nct_signals_alarm(isnan(a->timeout) ? 0 : a->timeout);
+    nct_meter_begin(c->cli, "reading", &c->show.meter);
+    nct_status status = nct_answer_make(c->engine, c->session, ids, n_ids, &options, &made, &err);
+    nct_meter_end(&c->show.meter);
+    nct_signals_alarm(0);
+    bool taken = status == NCT_OK && made.n_ids > 0;
+    if (status == NCT_OK) {
+        print_end(c, &made);
+        if (made.n_ids)
+            print_stats(c, &made);
+        if (made.finish == NCT_FINISH_INTERRUPTED)
+            c->interrupted_ns = nct_clock_ns();
+        if (taken && (status = nct_talk_answered(&c->talk, &made, &err)) != NCT_OK)
+            taken = false;
+    }
+    if (status != NCT_OK)
+        c->code = nct_say_status(c->cli, &err);
+    if (taken) {
+        c->n_prompt = n_ids;
+        c->has_sources = a->sources;
+        if (a->sources)
+            nct_chat_sources(c, NCT_CHAT_SOURCES);
+    }
+    nct_answer_close(&made);
+    nct_free(ids);
+    return taken;
+}
+
+/* The user's turn; the files stand before the first. */
+static nct_status say_with_files(nct_chat *c, const char *text, size_t n, nct_error *err) {
+    nct_bytes message = {0};
+    const nct_bytes *files = &c->files.text;
+    nct_status status = NCT_OK;
+    if (files->n && c->talk.n_turns == 0) {
+        status = nct_bytes_add(&message, files->data, files->n, err);
+        if (status == NCT_OK)
+            status = nct_bytes_add_str(&message, files->data[files->n - 1] == '\n' ? "\n" : "\n\n", err);
+    }
+    if (status == NCT_OK)
+        status = nct_bytes_add(&message, text, n, err);
+    if (status == NCT_OK)
+        status = nct_talk_say(&c->talk, message.data ? message.data : "", message.n, err);
+    nct_bytes_reset(&message);
+    return status;
+}
+
+/* A first turn, for counting. */
+typedef struct first_turn {
+    nct_chat *chat;
+    const char *text;
+    size_t n;
+} first_turn;
+
+static nct_status count_first(void *context, size_t *n_ids, nct_error *err) {
+    first_turn *first = context;
+    nct_talk *talk = &first->chat->talk;
+    int32_t *ids = NULL;
+    bool thinking;
+    nct_status status = say_with_files(first->chat, first->text, first->n, err);
+    if (status == NCT_OK)
+        status = nct_talk_prompt(talk, NULL, &ids, n_ids, &thinking, err);
+    nct_talk_cut(talk, 0);
+    nct_free(ids);
+    return status;
+}
+
+/* Files that are too long for the first turn, as --overflow says. */
+static int fit_files(nct_chat *c, const char *text, size_t n) {
+    first_turn first = {c, text, n};
+    nct_fit fit = {.cli = c->cli,
+                   .engine = c->engine,
+                   .prompt = &c->files,
+                   .limit = (size_t)nct_session_limit(c->session),
+                   .encode = count_first,
+                   .context = &first};
+    nct_error err = {0};
+    size_t n_dropped;
+    if (c->talk.n_turns || c->files.text.n == 0)
+        return NCT_EXIT_OK;
+    if (count_first(&first, &fit.n_ids, &err) != NCT_OK)
+        return nct_say_status(c->cli, &err);
+    return nct_overflow_fit(&fit, &n_dropped);
+}
+
+/* A turn and its answer. A turn without an answer is taken back, so that it can be sent again. */
+static void send(nct_chat *c, const char *text, size_t n) {
+    nct_error err = {0};
+    size_t before = c->talk.n_turns;
+    c->code = fit_files(c, text, n);
+    if (c->code != NCT_EXIT_OK)
+        return;
+    if (say_with_files(c, text, n, &err) != NCT_OK) {
+        c->code = nct_say_status(c->cli, &err);
+        return;
+    }
+    c->retries = 0;
+    if (!nct_chat_answer(c))
+        nct_talk_cut(&c->talk, before);
+}
+
+/* What was typed, or a record of a script. False: leave. */
+static bool take(nct_chat *c, char *text, size_t n) {
+    if (n >= 2 && text[0] == '/' && text[1] == '/') {
+        send(c, text + 1, n - 1);
+        return true;
+    }
+    if (text[0] == '/')
+        return nct_chat_obey(c, text);
+    send(c, text, n);
+    return true;
+}
+
+/* ------------------------------------------------------------------ typing */
+
+/* One message, which may be several lines: between """ and """, or while lines end in a backslash. */
+static nct_typed read_message(nct_chat *c, nct_bytes *message) {
+    nct_bytes line = {0};
+    bool block = false, first = true;
+    nct_typed typed;
+    message->n = 0;
+    for (;;) {
+        typed = nct_editor_read(c->editor, first ? ">>> " : "... ", &line);
+        if (typed != NCT_TYPED_LINE)
+            break;
+        size_t n = line.n;
+        const char *text = line.data;
+        bool more = block;
+        if (first && n >= 3 && memcmp(text, "\"\"\"", 3) == 0) {
+            block = more = true;
+            text += 3;
+            n -= 3;
+        }
+        if (block && n >= 3 && memcmp(text + n - 3, "\"\"\"", 3) == 0) {
+            n -= 3;
+            more = false;
+        } else if (!block && n && text[n - 1] == '\\') {
+            n--;
+            more = true;
+        }
+        bool opening = first && block && n == 0; /* """ alone: the text begins on the next line */
+        nct_bytes_add(message, text, n, NULL);
+        if (more && !opening)
+            nct_bytes_add_str(message, "\n", NULL);
+        first = false;
+        if (!more)
+            break;
+    }
+    if (typed ==
+        NCT_TYPED_INTERRUPT) { /* what was typed is thrown away; the caller wants to know if there was any */
+        nct_bytes_add(message, line.data, line.n, NULL);
+    }
+    nct_bytes_reset(&line);
+    return typed;
+}
+
+/* Ctrl-C while typing: the line goes; twice within a second leaves. */
+static bool interrupted(nct_chat *c, bool was_empty) {
+    uint64_t now = nct_clock_ns();
+    bool again = was_empty && c->interrupted_ns && now - c->interrupted_ns < TWICE_NS;
+    c->interrupted_ns = now;
+    nct_signals_clear();
+    if (again) {
+        c->code = NCT_EXIT_INTERRUPT;
+        return false;
+    }
+    if (was_empty)
+        fputs("  Ctrl-D to leave\n", stderr);
+    return true;
+}
+
+static int converse(nct_chat *c) {
+    nct_bytes message = {0};
+    bool stay = true;
+    if (c->cli->args.prompt)
+        send(c, c->cli->args.prompt, strlen(c->cli->args.prompt));
+    c->code = NCT_EXIT_OK;
+    nct_signals_clear();
+    while (stay && !c->show.output.failure) {
+        /* a signal is forgotten where it was answered, not here: the next may have come already */
+        nct_typed typed = read_message(c, &message);
+        if (typed == NCT_TYPED_INTERRUPT) {
+            stay = interrupted(c, message.n == 0);
+            continue;
+        }
+        if (typed == NCT_TYPED_SIGNAL) {
+            c->code = 128 + (int)*nct_signals_flag();
+            break;
+        }
+        if (typed == NCT_TYPED_END)
+            break;
+        if (message.n == 0 || strspn(message.data, " \t\n") == message.n)
+            continue;
+        nct_editor_remember(c->editor, message.data);
+        stay = take(c, message.data, message.n);
+        if (*nct_signals_flag() == SIGTERM || *nct_signals_flag() == SIGHUP) {
+            c->code = 128 + (int)*nct_signals_flag();
+            break;
+        }
+        if (stay)
+            c->code = NCT_EXIT_OK; /* what went wrong was said; the chat went on */
+        nct_signals_clear();
+    }
+    nct_bytes_reset(&message);
+    return c->code;
+}
+
+/* One turn a record of stdin; records end at newlines, or at NULs if there are any. */
+static int follow_script(nct_chat *c) {
+    nct_bytes script = {0};
+    int code = nct_input_read_exact(c->cli, "-", &script);
+    char end = script.n && memchr(script.data, 0, script.n) ? 0 : '\n';
+    for (size_t at = 0; at < script.n && code == NCT_EXIT_OK;) {
+        char *stop = memchr(script.data + at, end, script.n - at);
+        size_t n = stop ? (size_t)(stop - script.data) - at : script.n - at;
+        script.data[at + n] = 0;
+        c->code = NCT_EXIT_OK;
+        if (*nct_signals_flag() == SIGALRM) /* the time of the turn before */
+            nct_signals_clear();
+        if (n && !take(c, script.data + at, n))
+            break;
+        code = c->code;
+        if (*nct_signals_flag() && *nct_signals_flag() != SIGALRM)
+            code = 128 + (int)*nct_signals_flag();
+        if (c->show.output.failure)
+            break;
+        at += n + 1;
+    }
+    nct_bytes_reset(&script);
+    return code;
+}
+
+/* ------------------------------------------------------------------ the command */
+
+/* $XDG_STATE_HOME/noctule/history, its folders made; false if there is no place for it. */
+static bool history_path(const nct_cli *cli, char *buf, size_t n_buf) {
+    char folder[PATH_BYTES];
+    const char *state = getenv("XDG_STATE_HOME"), *home = getenv("HOME");
+    if (cli->args.no_history || cli->args.script)
+        return false;
+    bool fits = state && *state == '/'
+                    ? snprintf(folder, sizeof folder, "%s/noctule", state) < (int)sizeof folder
+                : home && *home
+                    ? snprintf(folder, sizeof folder, "%s/.local/state/noctule", home) < (int)sizeof folder
+                    : false;
+    if (!fits)
+        return false;
+    for (char *end = strchr(folder + 1, '/'); end; end = strchr(end + 1, '/')) {
+        *end = 0;
+        mkdir(folder, 0700);
+        *end = '/';
+    }
+    mkdir(folder, 0700);
+    return nct_is_directory(folder) && nct_path_join(buf, n_buf, folder, "history");
+}
+
+static void greet(const nct_chat *c) {
+    const nct_cli *cli = c->cli;
+    if (cli->args.quiet || cli->args.script)
+        return;
+    nct_say_dim(cli, "noctule %s · %s · %s · %s · %d thread%s, %s", NOCTULE_VERSION, c->info.name,
+                c->info.weights, NCT_BYTES(c->info.weight_bytes), c->info.n_threads,
+                c->info.n_threads == 1 ? "" : "s", c->info.isa);
+    nct_say_dim(cli, "context 0/%s%s · /help · \"\"\" for several lines · Ctrl-C stops, Ctrl-D leaves",
+                NCT_N((uint64_t)nct_session_limit(c->session)),
+                c->talk.plain ? " · no template: the text is continued" : "");
+}
+
+/* Before the model is loaded: a chat that cannot be. */
+static int check_terminal(const nct_cli *cli) {
+    if (cli->args.script)
+        return NCT_EXIT_OK;
+    if (!cli->term.in_tty)
+        return nct_say_error(
+            cli, NCT_EXIT_USAGE,
+            "chat needs a terminal, and stdin is none\n"
+            "try: ... | noctule run \"...\"\n     noctule chat --script < turns.txt    (one turn per line)");
+    if (!cli->term.out_tty)
+        return nct_say_error(cli, NCT_EXIT_USAGE,
+                             "chat needs a terminal, and stdout is none\ntry: noctule run \"...\" > file");
+    return NCT_EXIT_OK;
+}
+
+static int read_files(nct_chat *c) {
+    const nct_args *a = &c->cli->args;
+    int code = a->files.n ? nct_prompt_add_files(c->cli, &c->files, &a->files) : NCT_EXIT_OK;
+    if (code == NCT_EXIT_OK && a->words.n)
+        code = nct_prompt_add_files(c->cli, &c->files, &a->words);
+    return code;
+}
+
+/* Tokens of the first turn as far as it is known, files and -p, and of its answer; 0 if nothing is. */
+static int expect(nct_chat *c, size_t *n_expected) {
+    const char *prompt = c->cli->args.prompt ? c->cli->args.prompt : "";
+    first_turn first = {c, prompt, strlen(prompt)};
+    nct_error err = {0};
+    if (c->files.text.n == 0 && !*prompt)
+        return NCT_EXIT_OK;
+    if (count_first(&first, n_expected, &err) == NCT_OK)
+        *n_expected += nct_answer_reserve(c->cli);
+    return nct_say_status(c->cli, &err);
+}
+
+static int prepare(nct_chat *c) {
+    int code = nct_overflow_check(c->cli);
+    if (code == NCT_EXIT_OK)
+        code = check_terminal(c->cli);
+    if (code == NCT_EXIT_OK)
+        code = read_files(c);
+    if (code == NCT_EXIT_OK)
+        code = nct_open_model(c->cli, false, &c->engine, &c->info);
+    if (code == NCT_EXIT_OK)
+        code = nct_take_sampling(c->cli, c->engine, &c->sampling, &c->bias);
+    if (code == NCT_EXIT_OK)
+        code = nct_talk_open(c->cli, c->engine, c->cli->args.raw || !nct_engine_has_template(c->engine),
+                             &c->talk);
+    size_t n_expected = 0;
+    if (code == NCT_EXIT_OK)
+        code = expect(c, &n_expected);
+    if (code == NCT_EXIT_OK)
+        code = nct_open_session(c->cli, c->engine, n_expected, &c->session);
+    return code == NCT_EXIT_OK ? nct_output_open(c->cli, NULL, &c->show.output) : code;
+}
+
+int nct_chat_main(nct_cli *cli) {
+    nct_chat c = {.cli = cli, .show.cli = cli};
+    int code = prepare(&c);
+    if (code == NCT_EXIT_OK) {
+        char path[PATH_BYTES];
+        nct_error err = {0};
+        nct_signals_catch();
+        greet(&c);
+        if (cli->args.script)
+            code = follow_script(&c);
+        else if (nct_editor_open(&cli->term, history_path(cli, path, sizeof path) ? path : NULL, &c.editor,
+                                 &err) != NCT_OK)
+            code = nct_say_status(cli, &err);
+        else
+            code = converse(&c);
+        nct_editor_close(c.editor);
+        nct_session_keep(c.session, nct_session_length(c.session));
+        nct_keep_learned(cli, c.engine, c.session);
+        code = nct_output_close(&c.show.output, code);
+    }
+    nct_sources_close(&c.sources);
+    nct_talk_close(&c.talk);
+    nct_prompt_close(&c.files);
+    for (size_t i = 0; i < c.kept.n; i++)
+        nct_free((void *)(uintptr_t)c.kept.item[i]);
+    nct_free(c.kept.item);
+    nct_free(c.bias);
+    nct_session_close(c.session);
+    nct_engine_close(c.engine);
+    return code;
+}

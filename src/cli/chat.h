@@ -1,0 +1,45 @@
+/** The conversation at a terminal: what chat.c and its slash commands share. */
+#ifndef NCT_CLI_CHAT_H
+#define NCT_CLI_CHAT_H
+
+#include "cli/input.h"
+#include "cli/show.h"
+#include "cli/sources.h"
+#include "cli/talk.h"
+
+typedef struct nct_chat {
+    nct_cli *cli;
+    nct_engine *engine;
+    nct_model_info info;
+    nct_session *session;
+    nct_sampling sampling;
+    void *bias;
+    uint64_t retries; /* added to the seed */
+    nct_talk talk;
+    nct_prompt files; /* content that goes with the first turn */
+    nct_list kept;    /* texts that /set brought into the options */
+    nct_editor *editor;
+    nct_show show;
+    nct_sources sources; /* of the last answer, once somebody asks */
+    bool has_sources;    /* they are counted */
+    size_t n_prompt;     /* tokens of the prompt of the last answer, which the session holds; 0: it is gone */
+    uint64_t interrupted_ns; /* when Ctrl-C came last */
+    int code;                /* how the last turn went wrong, or NCT_EXIT_OK */
+} nct_chat;
+
+/** Answers the turns as they stand. True if an answer was added to them. */
+bool nct_chat_answer(nct_chat *chat);
+
+/** Obeys a line that begins with a single slash (and is cut into words). False: leave the chat. */
+bool nct_chat_obey(nct_chat *chat, char *line);
+
+enum { NCT_CHAT_SOURCES = 5 }; /* that are printed where no number is given */
+
+/** Prints the lines that were looked at most for the last answer, at most n. What was not counted while it was
+ *  written is found by reading the answer once more. */
+void nct_chat_sources(nct_chat *chat, size_t n);
+
+/** The limit on an answer: -n, or what a text without an end of its own gets; 0: none. */
+size_t nct_chat_max_tokens(const nct_chat *chat);
+
+#endif

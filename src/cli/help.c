@@ -1,0 +1,251 @@
+/* Help: made from the tables of commands and options, and a few topics. */
+#include <stdio.h>
+#include <string.h>
+
+#include "cli/cli.h"
+#include "cli/output.h"
+
+/* ------------------------------------------------------------------ topics */
+
+typedef struct topic {
+    const char *name, *summary, *text;
+} topic;
+
+static const topic topics[] = {
+    {"exit-codes", "what a script may rely on",
+     "  0    success\n"
+     "  1    run-time failure: reading, writing, memory\n"
+     "  2    usage: flags, no prompt, not a terminal\n"
+     "  3    model: missing, damaged, of a kind this build cannot read\n"
+     "  4    the input does not fit the context\n"
+     "  6    --fail-on-length, and the answer was cut\n"
+     "  7    a check failed: bench --baseline, eval drift, eval --min\n"
+     "  130  interrupted (Ctrl-C); what there was is printed\n"
+     "  141  the reader of stdout went away (| head)\n"
+     "  143  terminated\n"},
+    {"pipes", "what stdin is, and what goes where",
+     "stdout holds the answer and nothing else; everything else goes to stderr, and where stderr is no\n"
+     "terminal only warnings and errors do.\n"
+     "\n"
+     "What stdin is to `noctule run`:\n"
+     "  a prompt, stdin a pipe or file      content; the prompt is the instruction\n"
+     "  a prompt and -f FILE                not touched, unless -f - names it; so a loop that reads a\n"
+     "                                      list of files may call noctule for each\n"
+     "  -f FILE, no prompt                  the instruction\n"
+     "  neither                             the whole prompt; on a terminal a chat begins\n"
+     "  a prompt, stdin closed or /dev/null nothing\n"
+     "  an empty pipe                       exit 2, unless --allow-empty\n"
+     "\n"
+     "The message is: files (two or more under headers === path ===), stdin, then the instruction.\n"
+     "An empty line stands between them; --order prompt-first turns it round.\n"
+     "\n"
+     "Input is UTF-8. A byte-order mark is dropped, UTF-16 with one is converted, other bytes are kept\n"
+     "and counted in a warning. A NUL or a compressed file is refused.\n"
+     "\n"
+     "  git diff --staged | noctule run \"Write a commit message: one line, then bullets.\"\n"
+     "  noctule run -f a.txt -f b.txt -p \"What has changed?\" -o changes.txt\n"
+     "  while read -r f; do noctule run -f \"$f\" -p \"Summarise.\"; done < list\n"
+     "  noctule run --json \"...\" | jq -r .text\n"},
+    {"formats", "checkpoints that can be read, and the form of results",
+     "Checkpoints (-m):\n"
+     "  a Hugging Face directory    config.json, tokenizer files, one or more *.safetensors in F32, F16,\n"
+     "                              BF16; INT4 as GPTQ, Marlin or AWQ\n"
+     "  a bundle, *.nct             what noctule convert makes of one of the others\n"
+     "  a GGUF file, version 2, 3   F32 F16 BF16 Q8_0 Q4_0 Q4_1 Q5_0 Q5_1 Q4_K Q5_K Q6_K\n"
+     "Floats that turn out to be ternary, as BitCPM4's are, are held in 2 bits a weight, exactly.\n"
+     "Architectures: MiniCPM (MiniCPM3/4/4.1 with this graph, BitCPM4), and Llama of that family "
+     "(MiniCPM5).\n"
+     "A name instead of a path is looked up in $XDG_DATA_HOME/noctule/models and beside the program.\n"
+     "\n"
+     "Frequency lists, for the head of a draft (noctule freq): ids, the most frequent first, as\n"
+     "  torch.save's file (.pt)     a list of ints or an int tensor; nothing else in a pickle is known or called\n"
+     "  text                        numbers between white space or commas, or a JSON array\n"
+     "  raw numbers                 little-endian uint32\n"
+     "Classifiers (noctule filter): fastText's .bin and .ftz of supervised models.\n"
+     "\n"
+     "run --json is one object on one line:\n"
+     "  id, text, thinking, finish_reason (stop, length, timeout, interrupted), truncated,\n"
+     "  model {name, quant}, usage {prompt, dropped, cached, completion, thinking},\n"
+     "  timings {load_ms, ttft_ms, prefill_tps, decode_tps}, rope (native, long),\n"
+      "  cache {bytes, mapped_bytes, resident_bytes, dirty_bytes, written_bytes}: all of it, in files, in "
+      "memory,\n"
+      "  in files and not on the disk yet, kept for others,\n"
+      "  memory {anonymous_bytes, mapped_bytes} of the process: its own, and of files (weights, cache),\n"
+      "  spec {on, steps, guessed, mean_accept},\n"
+      "  sparse {active, dense_len}, with --sources also sources [{file, lines [first, last], share}],\n"
+     "  sampling {seed, temp, ...}, token_ids\n"
+     "Keys are only ever added.\n"
+     "\n"
+     "Errors with --error-format json: {\"error\":{\"code\",\"exit\",\"message\",\"detail\",\"try\"}}\n"},
+    {"numa", "where weights lie: memory nodes and huge pages",
+     "--numa, on machines with several memory nodes (noctule doctor counts them). Answers are the same "
+     "bits.\n"
+     "  auto      one node, if it has a processor for every thread and room for the model; else shard\n"
+     "  off       threads and memory go where the system puts them\n"
+     "  node=N    threads stay on node N; what they need comes from its memory while it has any. What the\n"
+     "            page cache holds of a bundle stays where it is: -X hugepages=on copies it\n"
+     "  shard     every matrix is cut over the nodes in proportion to their threads, and each part is "
+     "copied\n"
+     "            to its node's memory; threads stay on their nodes and read their own parts first\n"
+     "On one node nothing is done. A build without libnuma knows of one node only.\n"
+     "\n"
+     "-X hugepages, within what /sys/kernel/mm/transparent_hugepage/enabled allows:\n"
+     "  auto      a bundle's file is mapped in huge pages if its file system can, and stays shared between\n"
+     "            processes; weights that are packed in memory lie in huge pages\n"
+     "  on        cache and scratch too, and a bundle's weights are copied into huge pages of the process's "
+     "own\n"
+     "  off       none\n"
+     "\n"
+     "Copies need memory of their own: noctule info, bench and --stats say how much.\n"},
+};
+
+enum { N_TOPICS = sizeof topics / sizeof *topics };
+
+/* ------------------------------------------------------------------ pages */
+
+enum { COLUMN = 34, WIDTH = 100 };
+
+/* Words from COLUMN on, the first line of which is begun already up to `at`. */
+static void print_wrapped(nct_output *out, size_t at, const char *text) {
+    if (at >= COLUMN) {
+        nct_output_write(out, "\n", 1);
+        at = 0;
+    }
+    nct_output_print(out, "%*s", (int)(COLUMN - at), "");
+    at = COLUMN;
+    for (bool first = true; *text; first = false) {
+        size_t n = strcspn(text, " ");
+        if (!first && at + 1 + n > WIDTH) {
+            nct_output_print(out, "\n%*s", COLUMN, "");
+            at = COLUMN;
+            first = true;
+        }
+        nct_output_print(out, first ? "%.*s" : " %.*s", (int)n, text);
+        at += n + !first;
+        text += n + (text[n] == ' ');
+    }
+    nct_output_write(out, "\n", 1);
+}
+
+static void print_option(nct_output *out, const nct_option *o) {
+    char left[160], help[512];
+    int n = o->shorts ? snprintf(left, sizeof left, "  -%s%s", o->shorts, o->name ? ", " : "")
+                      : snprintf(left, sizeof left, "      ");
+    n += snprintf(left + n, sizeof left - (size_t)n, "%s%s%s%s", o->name ? "--" : "", o->name ? o->name : "",
+                  o->value ? " " : "", o->value ? o->value : "");
+    nct_output_write(out, left, (size_t)n);
+    snprintf(help, sizeof help, o->standard ? "%s (%s)" : "%s", o->help, o->standard);
+    print_wrapped(out, (size_t)n, help);
+}
+
+static void print_options(nct_output *out, unsigned command) {
+    const char *section = NULL;
+    for (size_t i = 0; i < nct_n_options; i++) {
+        const nct_option *o = &nct_option_table[i];
+        if (!(o->commands & command) || !o->help)
+            continue;
+        if (!section || strcmp(section, o->section) != 0) {
+            section = o->section;
+            nct_output_print(out, "\n%s\n", section);
+        }
+        print_option(out, o);
+    }
+}
+
+static void print_command(nct_output *out, const nct_command *command) {
+    nct_output_print(out, "usage: noctule %s [FLAG...]%s%s\n\n%s\n", command->name,
+                     *command->synopsis ? " " : "", command->synopsis, command->summary);
+    if (command->manual)
+        nct_output_print(out, "\n%s", command->manual);
+    print_options(out, command->bit);
+    nct_output_print(
+        out, "\nEvery flag has an environment variable (--max-tokens: NOCTULE_MAX_TOKENS); flags win.\n"
+             "k, m and g after a number are 1024, its square and its cube. -- ends the flags.\n");
+}
+
+static void print_commands(nct_output *out) {
+    size_t n;
+    const nct_command *all = nct_commands(&n);
+    nct_output_print(
+        out,
+        "usage: noctule [COMMAND] [FLAG...] [PROMPT...]\n\n"
+        "MiniCPM4 on ordinary CPUs. Without a command: a chat on a terminal, else as `run`.\n\nCommands\n");
+    for (size_t i = 0; i < n; i++)
+        if (all[i].synopsis)
+            nct_output_print(out, "  %-14s%s\n", all[i].name, all[i].summary);
+    nct_output_print(out, "\nTopics\n");
+    for (size_t i = 0; i < N_TOPICS; i++)
+        nct_output_print(out, "  %-14s%s\n", topics[i].name, topics[i].summary);
+    nct_output_print(
+        out, "\n  noctule run \"Once upon a time\"\n"
+             "Input that does not fit the context is exit 4 with both numbers. --overflow head keeps the "
+             "beginning of\n"
+             "the content and tail its end; middle drops what is between. The instruction and the template "
+             "stay whole,\n"
+             "room for the answer is left, one warning has the counts, and --json says \"truncated\":true.\n"
+             "\n"
+             "  tail -n 5000 app.log | noctule run --overflow tail -p \"What went wrong last?\"\n"
+             "  git diff | noctule run \"Write a commit message.\"\n"
+             "  noctule chat -m PATH\n"
+             "  noctule help COMMAND    (or noctule COMMAND --help)\n");
+}
+
+int nct_help_print(const nct_cli *cli, const nct_command *command) {
+    nct_output out;
+    int code = nct_output_open(cli, NULL, &out);
+    if (code != NCT_EXIT_OK)
+        return code;
+    if (command && command->synopsis)
+        print_command(&out, command);
+    else
+        print_commands(&out);
+    return nct_output_close(&out, code);
+}
+
+static int print_topic(const nct_cli *cli, const topic *t) {
+    nct_output out;
+    int code = nct_output_open(cli, NULL, &out);
+    if (code != NCT_EXIT_OK)
+        return code;
+    nct_output_print(&out, "%s", t->text);
+    return nct_output_close(&out, code);
+}
+
+int nct_help_main(nct_cli *cli) {
+    const nct_list *words = &cli->args.words;
+    if (words->n == 0)
+        return nct_help_print(cli, NULL);
+    char name[64];
+    snprintf(name, sizeof name, "%s%s%s", words->item[0], words->n > 1 ? " " : "",
+             words->n > 1 ? words->item[1] : "");
+    size_t n;
+    const nct_command *all = nct_commands(&n);
+    for (size_t i = 0; i < n; i++)
+        if (strcmp(all[i].name, name) == 0)
+            return nct_help_print(cli, &all[i]);
+    for (size_t i = 0; i < N_TOPICS; i++)
+        if (strcmp(topics[i].name, name) == 0)
+            return print_topic(cli, &topics[i]);
+    const char *names[64];
+    size_t n_names = 0;
+    for (size_t i = 0; i < n && n_names < 32; i++)
+        names[n_names++] = all[i].name;
+    for (size_t i = 0; i < N_TOPICS; i++)
+        names[n_names++] = topics[i].name;
+    const char *near = nct_nearest(name, names, n_names);
+    return nct_say_error(cli, NCT_EXIT_USAGE, "no help on '%s'\ntry: noctule help%s%s", name, near ? " " : "",
+                         near ? near : "");
+}
+
+int nct_version_main(nct_cli *cli) {
+    nct_output out;
+    int code = nct_output_open(cli, NULL, &out);
+    if (code != NCT_EXIT_OK)
+        return code;
+    if (cli->args.format == NCT_FORMAT_JSON || cli->args.format == NCT_FORMAT_JSONL)
+        nct_output_print(&out, "{\"name\":\"noctule\",\"version\":\"%s\",\"schema\":1,\"line_editing\":%s}\n",
+                         NOCTULE_VERSION, nct_editor_is_built_in() ? "true" : "false");
+    else
+        nct_output_print(&out, "noctule %s\n", NOCTULE_VERSION);
+    return nct_output_close(&out, code);
+}

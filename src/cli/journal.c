@@ -1,0 +1,108 @@
+#include "cli/journal.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <string.h>
+#include <sys/file.h>
+#include <unistd.h>
+
+#include "base/clock.h"
+#include "cli/input.h"
+
+#define SYNC_NS 1000000000u /* a power cut costs no more than this */
+
+static int add_record(nct_journal *j, const char *line, size_t n, size_t number) {
+    nct_json *json = NULL;
+    nct_error err = {0};
+    void *p = j->record;
+    if (nct_json_parse(j->path, line, n, &json, &err) != NCT_OK || !nct_json_is_object(json)) {
+        nct_json_close(json);
+        return nct_say_error(j->cli, NCT_EXIT_FAILURE,
+                             "%s: line %zu is no record of an earlier run\ntry: another -o", j->path, number);
+    }
+    if (nct_grow(&p, &j->capacity, j->n_records + 1, sizeof *j->record, &err) != NCT_OK) {
+        nct_json_close(json);
+        return nct_say_status(j->cli, &err);
+    }
+    j->record = p;
+    j->record[j->n_records++] = json;
+    return NCT_EXIT_OK;
+}
+
+static int read_records(nct_journal *j) {
+    nct_bytes text = {0};
+    int code = nct_input_read_exact(j->cli, j->path, &text);
+    size_t number = 0;
+    for (size_t at = 0; at < text.n && code == NCT_EXIT_OK;) {
+        const char *end = memchr(text.data + at, '\n', text.n - at);
+        if (!end)
+            break; /* torn off */
+        size_t n = (size_t)(end - text.data) - at;
+        number++;
+        if (n)
+            code = add_record(j, text.data + at, n, number);
+        at += n + 1;
+        j->n_bytes = at;
+    }
+    nct_bytes_reset(&text);
+    if (code == NCT_EXIT_OK && (ftruncate(j->fd, (off_t)j->n_bytes) != 0 || lseek(j->fd, 0, SEEK_END) < 0))
+        code = nct_say_error(j->cli, NCT_EXIT_FAILURE, "%s cannot be written: %s", j->path, strerror(errno));
+    return code;
+}
+
+int nct_journal_open(const nct_cli *cli, const char *path, nct_journal *j) {
+    nct_error err = {0};
+    *j = (nct_journal){.cli = cli, .fd = -1};
+    if (nct_copy_string(&j->path, path, strlen(path), &err) != NCT_OK)
+        return nct_say_status(cli, &err);
+    j->fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0666);
+    if (j->fd < 0)
+        return nct_say_error(cli, NCT_EXIT_FAILURE, "%s cannot be written: %s", path, strerror(errno));
+    if (flock(j->fd, LOCK_EX | LOCK_NB) != 0)
+        return nct_say_error(cli, NCT_EXIT_USAGE, "%s is in use by another command", path);
+    return read_records(j);
+}
+
+const nct_json *nct_journal_find(const nct_journal *j, const char *key) {
+    for (size_t i = j->n_records; i-- > 0;)
+        if (strcmp(nct_json_string(nct_json_get(j->record[i], "key"), ""), key) == 0)
+            return j->record[i];
+    return NULL;
+}
+
+int nct_journal_add(nct_journal *j, nct_bytes *line) {
+    nct_error err = {0};
+    if (nct_bytes_add_str(line, "\n", &err) != NCT_OK)
+        return nct_say_status(j->cli, &err);
+    ssize_t n;
+    do
+        n = write(j->fd, line->data, line->n);
+    while (n < 0 && errno == EINTR);
+    if (n != (ssize_t)line->n) {
+        int why = n < 0 ? errno : ENOSPC;
+        if (ftruncate(j->fd, (off_t)j->n_bytes) == 0)
+            lseek(j->fd, 0, SEEK_END);
+        return nct_say_error(j->cli, NCT_EXIT_FAILURE, "%s cannot be written: %s", j->path, strerror(why));
+    }
+    j->n_bytes += line->n;
+    if (nct_clock_ns() - j->synced_ns > SYNC_NS) {
+        fsync(j->fd);
+        j->synced_ns = nct_clock_ns();
+    }
+    return NCT_EXIT_OK;
+}
+
+void nct_journal_close(nct_journal *j, bool remove) {
+    for (size_t i = 0; i < j->n_records; i++)
+        nct_json_close(j->record[i]);
+    nct_free(j->record);
+    if (j->path && j->fd >= 0) {
+        if (remove)
+            unlink(j->path);
+        else
+            fsync(j->fd);
+        close(j->fd);
+    }
+    nct_free(j->path);
+    *j = (nct_journal){.fd = -1};
+}

@@ -1,0 +1,148 @@
+#include "cli/cli.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "base/json.h"
+
+static const char *const code_names[] = {
+    [NCT_EXIT_FAILURE] = "failure",          [NCT_EXIT_USAGE] = "usage",   [NCT_EXIT_MODEL] = "model",
+    [NCT_EXIT_CONTEXT] = "context_overflow", [NCT_EXIT_LENGTH] = "length",
+    [NCT_EXIT_CHECK] = "check",
+};
+
+/* Adds `"key":"value"`, the value being lines [from, to) of the text, each without its indentation. */
+static void add_lines(nct_bytes *out, const char *key, const char *from, const char *to) {
+    nct_bytes lines = {0};
+    while (from < to) {
+        const char *end = memchr(from, '\n', (size_t)(to - from));
+        size_t n = (size_t)((end ? end : to) - from), space = 0;
+        while (space < n && from[space] == ' ')
+            space++;
+        if (lines.n)
+            nct_bytes_add_str(&lines, "\n", NULL);
+        nct_bytes_add(&lines, from + space, n - space, NULL);
+        from += n + 1;
+    }
+    nct_bytes_printf(out, NULL, ",\"%s\":", key);
+    nct_json_write_string(out, lines.data ? lines.data : "", lines.n, NULL);
+    nct_bytes_reset(&lines);
+}
+
+static void print_json(int code, const char *text) {
+    const char *end = text + strlen(text), *first = strchr(text, '\n'), *hint = strstr(text, "\ntry: ");
+    if (!first)
+        first = end;
+    if (!hint)
+        hint = end;
+    size_t n_names = sizeof code_names / sizeof *code_names;
+    const char *name = (size_t)code < n_names && code_names[code] ? code_names[code] : "failure";
+    nct_bytes out = {0};
+    nct_bytes_printf(&out, NULL, "{\"error\":{\"code\":\"%s\",\"exit\":%d", name, code);
+    add_lines(&out, "message", text, first);
+    if (first < hint)
+        add_lines(&out, "detail", first + 1, hint);
+    if (hint < end)
+        add_lines(&out, "try", hint + 6, end);
+    nct_bytes_add_str(&out, "}}\n", NULL);
+    if (out.data)
+        fputs(out.data, stderr);
+    nct_bytes_reset(&out);
+}
+
+static void print_lines(const char *text) {
+    for (const char *at = text; *at;) {
+        size_t n = strcspn(at, "\n");
+        fprintf(stderr, at == text ? "%.*s\n" : "  %.*s\n", (int)n, at);
+        at += n + (at[n] == '\n');
+    }
+}
+
+int nct_say_error(const nct_cli *cli, int code, const char *fmt, ...) {
+    char text[4096];
+    va_list args;
+    va_start(args, fmt);
+    vsnprintf(text, sizeof text, fmt, args);
+    va_end(args);
+    nct_term_clear_line(&cli->term);
+    if (cli->args.error_format == 1) {
+        print_json(code, text);
+    } else {
+        fputs("noctule: error: ", stderr);
+        print_lines(text);
+    }
+    return code;
+}
+
+void nct_say_warning(const nct_cli *cli, const char *fmt, ...) {
+    if (cli->args.quiet)
+        return;
+    char text[4096];
+    va_list args;
+    va_start(args, fmt);
+    vsnprintf(text, sizeof text, fmt, args);
+    va_end(args);
+    nct_term_clear_line(&cli->term);
+    fputs("noctule: warning: ", stderr);
+    print_lines(text);
+}
+
+void nct_say_note(const nct_cli *cli, const char *fmt, ...) {
+    if (cli->args.quiet || (!cli->term.err_tty && cli->args.verbose < 1))
+        return;
+    char text[4096];
+    va_list args;
+    va_start(args, fmt);
+    vsnprintf(text, sizeof text, fmt, args);
+    va_end(args);
+    nct_term_clear_line(&cli->term);
+    fputs("noctule: ", stderr);
+    print_lines(text);
+}
+
+void nct_say_dim(const nct_cli *cli, const char *fmt, ...) {
+    va_list args;
+    va_start(args, fmt);
+    if (cli->term.err_color)
+        fputs("\033[2m", stderr);
+    vfprintf(stderr, fmt, args);
+    fputs(cli->term.err_color ? "\033[0m\n" : "\n", stderr);
+    va_end(args);
+}
+
+int nct_say_status(const nct_cli *cli, const nct_error *err) {
+    switch (err->status) {
+    case NCT_OK:
+        return NCT_EXIT_OK;
+    case NCT_E_CONTEXT:
+        return nct_say_error(cli, NCT_EXIT_CONTEXT, "%s", err->text);
+    case NCT_E_FORMAT:
+    case NCT_E_UNSUPPORTED:
+        return nct_say_error(cli, NCT_EXIT_MODEL, "%s", err->text);
+    default:
+        return nct_say_error(cli, NCT_EXIT_FAILURE, "%s", err->text);
+    }
+}
+
+const char *nct_thousands(uint64_t n, char buf[32]) {
+    char digits[24];
+    int length = snprintf(digits, sizeof digits, "%llu", (unsigned long long)n), at = 0;
+    for (int i = 0; i < length; i++) {
+        if (i && (length - i) % 3 == 0)
+            buf[at++] = ',';
+        buf[at++] = digits[i];
+    }
+    buf[at] = 0;
+    return buf;
+}
+
+const char *nct_human_bytes(uint64_t n, char buf[32]) {
+    static const char *const unit[] = {"bytes", "kB", "MB", "GB", "TB", "PB", "EB"};
+    double v = (double)n;
+    size_t i = 0;
+    for (; v >= 999.5 && i + 1 < sizeof unit / sizeof *unit; i++)
+        v /= 1000;
+    snprintf(buf, 32, i == 0 || v >= 99.95 ? "%.0f %s" : v >= 9.995 ? "%.1f %s" : "%.2f %s", v, unit[i]);
+    return buf;
+}

@@ -1,0 +1,29 @@
+/** An answer on its way to the reader: text to the output as it comes, thinking dim on a terminal and
+ *  nowhere else unless asked for, progress while the prompt is read. */
+#ifndef NCT_CLI_SHOW_H
+#define NCT_CLI_SHOW_H
+
+#include "cli/answer.h"
+#include "cli/output.h"
+#include "cli/progress.h"
+
+typedef struct nct_show {
+    const nct_cli *cli;
+    nct_output output;
+    nct_meter meter;
+    bool silent;  /* show nothing: the result is printed as a whole later */
+    bool dim;     /* the terminal's text is dim now */
+    bool thought; /* thinking was shown, and a gap is due before the text */
+} nct_show;
+
+/* What nct_answer_options calls; context is the nct_show. */
+bool nct_show_piece(void *show, bool thinking, const char *text, size_t n);
+void nct_show_progress(void *show, int done, int total);
+
+/** After the last piece: ordinary text again, and thinking apart from what follows. */
+void nct_show_end(nct_show *show);
+
+/** Tokens a second, 0 where there is nothing to divide. */
+static inline double nct_rate(size_t n, double seconds) { return n && seconds > 0 ? (double)n / seconds : 0; }
+
+#endif

@@ -1,0 +1,53 @@
+/** A conversation and the ids that represent it.
+ *
+ *  With a template the turns are rendered and encoded as one text, but for what the model wrote itself: those
+ *  ids are kept as they came, since encoding their text again may give others and would cost the cache
+ *  (formats.md 9.6). Where they sit in the rendering is found from renderings that end at the turn; if a
+ *  template renders an old turn differently later (a thinking model's reasoning goes), its text is encoded
+ *  anew. Without a template the turns are one running text.
+ */
+#ifndef NCT_CLI_TALK_H
+#define NCT_CLI_TALK_H
+
+#include "cli/answer.h"
+
+typedef struct nct_turn {
+    const char *role;
+    nct_bytes content, reasoning;
+    int32_t *ids; /* assistant: as generated, without an end token; user without template: encoded */
+    size_t n_ids;
+    bool verbatim; /* the ids stand for rendered[begin .. end) */
+    size_t begin, end;
+} nct_turn;
+
+typedef struct nct_talk {
+    const nct_engine *engine;
+    bool plain;               /* no template */
+    nct_chat_options options; /* tools are borrowed from `tools` */
+    nct_bytes system, tools;
+    nct_turn *turn; /* without the system prompt */
+    size_t n_turns, turns_capacity;
+    int32_t *rendered; /* of the last prompt or answer */
+    size_t n_rendered;
+    size_t answer_begin; /* where the next answer's ids begin in it */
+} nct_talk;
+
+/** Prepares an empty conversation with the system prompt, tools and thinking of the options. Returns an
+ *  nct_exit; close in any case. */
+int nct_talk_open(const nct_cli *cli, const nct_engine *engine, bool plain, nct_talk *talk);
+void nct_talk_close(nct_talk *talk);
+
+nct_status nct_talk_say(nct_talk *talk, const char *text, size_t n, nct_error *err); /* the user's turn */
+
+/** The ids to feed so that the model answers, *ids freed with nct_free. prefix: how the answer to the
+ *  first turn begins, or NULL. *in_thinking: the prompt ends in an open thinking block. */
+nct_status nct_talk_prompt(nct_talk *talk, const char *prefix, int32_t **ids, size_t *n_ids,
+                           bool *in_thinking, nct_error *err);
+
+/** Takes the answer over as the assistant's turn. */
+nct_status nct_talk_answered(nct_talk *talk, const nct_answer *answer, nct_error *err);
+
+/** Drops turns from the end until n are left. */
+void nct_talk_cut(nct_talk *talk, size_t n);
+
+#endif

@@ -1,0 +1,394 @@
+#define _GNU_SOURCE
+#include "cli/term.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <langinfo.h>
+#include <locale.h>
+#include <math.h>
+#include <poll.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/ioctl.h>
+#include <sys/time.h>
+#include <unistd.h>
+
+#include "cli/args.h"
+
+#ifdef NCT_HAVE_EDIT
+#include <histedit.h>
+#include <wchar.h>
+#endif
+
+/* ------------------------------------------------------------------ streams */
+
+void nct_term_init(nct_term *t) {
+    *t = (nct_term){0};
+    for (int fd = 0; fd <= 2; fd++)
+        if (fcntl(fd, F_GETFD) < 0 && errno == EBADF) {
+            /* The lowest free number is fd. Outputs are opened for reading, so that writing fails. */
+            if (open("/dev/null", O_RDONLY) != fd)
+                _exit(1);
+            t->in_closed |= fd == 0;
+        }
+    t->in_tty = isatty(STDIN_FILENO);
+    t->out_tty = isatty(STDOUT_FILENO);
+    t->err_tty = isatty(STDERR_FILENO);
+    const char *term = getenv("TERM");
+    t->dumb = !term || !*term || strcmp(term, "dumb") == 0;
+    nct_term_set_color(t, NCT_AUTO);
+}
+
+void nct_term_set_color(nct_term *t, int64_t when) {
+    const char *none = getenv("NO_COLOR");
+    bool by_default = !t->dumb && !(none && *none);
+    t->out_color = when == NCT_ALWAYS || (when != NCT_NEVER && by_default && t->out_tty);
+    t->err_color = when == NCT_ALWAYS || (when != NCT_NEVER && by_default && t->err_tty);
+}
+
+void nct_term_clear_line(const nct_term *t) {
+    if (t->err_tty && !t->dumb)
+        fputs("\r\033[K", stderr);
+}
+
+int nct_term_width(void) {
+    struct winsize size;
+    if (ioctl(STDERR_FILENO, TIOCGWINSZ, &size) == 0 && size.ws_col > 0)
+        return size.ws_col;
+    return 80;
+}
+
+/* ------------------------------------------------------------------ signals */
+
+/* The one thing that cannot be handed down: a handler gets nothing but a number. */
+static volatile sig_atomic_t flag, dim_fd = -1, window_changed, stop_typed;
+
+static void on_signal(int number) {
+    if (number == SIGWINCH) {
+        window_changed = 1;
+    } else if (number == SIGTSTP) {
+        stop_typed = 1;
+    } else if (number == SIGINT && flag == SIGINT) {
+        if (dim_fd >= 0 && write((int)dim_fd, "\033[0m\n", 5) < 0)
+            _exit(130);
+        _exit(130);
+    } else if (number != SIGALRM || flag == 0) { /* a signal outranks the time */
+        flag = number;
+    }
+}
+
+static void handle(int number, void (*handler)(int)) {
+    struct sigaction action = {.sa_handler = handler}; /* without SA_RESTART: waiting ends */
+    sigemptyset(&action.sa_mask);
+    sigaction(number, &action, NULL);
+}
+
+/* What the parent wants ignored (nohup, a script's background) stays ignored. */
+static void handle_unless_ignored(int number) {
+    struct sigaction now;
+    if (sigaction(number, NULL, &now) == 0 && now.sa_handler != SIG_IGN)
+        handle(number, on_signal);
+}
+
+void nct_signals_catch(void) {
+    handle_unless_ignored(SIGINT);
+    handle_unless_ignored(SIGHUP);
+    handle(SIGTERM, on_signal);
+    handle(SIGALRM, on_signal);
+}
+
+const volatile sig_atomic_t *nct_signals_flag(void) { return &flag; }
+
+void nct_signals_clear(void) { flag = 0; }
+
+void nct_signals_alarm(double seconds) {
+    struct itimerval timer = {0};
+    if (seconds > 0) {
+        double whole = floor(seconds);
+        timer.it_value.tv_sec = (time_t)whole;
+        timer.it_value.tv_usec = (suseconds_t)((seconds - whole) * 1e6);
+        if (whole == 0 && timer.it_value.tv_usec == 0)
+            timer.it_value.tv_usec = 1;
+    }
+    setitimer(ITIMER_REAL, &timer, NULL);
+}
+
+void nct_signals_note_dim(int fd, bool dim) { dim_fd = dim ? fd : -1; }
+
+/* ------------------------------------------------------------------ typing */
+
+struct nct_editor {
+    const char *prompt;
+    char *history_path;
+    nct_bytes pending; /* read, but not yet asked for */
+    sigset_t outside;  /* the mask while waiting for a key */
+    bool interrupted;
+    nct_bytes typed; /* the line when Ctrl-C came */
+#ifdef NCT_HAVE_EDIT
+    EditLine *edit;
+    History *history;
+#endif
+};
+
+/* Waits for input, and lets signals in only here, so that none is missed between a look and the wait.
+ * False if the flag was set. */
+static bool wait_for_key(nct_editor *e) {
+    while (flag == 0) {
+        struct pollfd in = {.fd = STDIN_FILENO, .events = POLLIN};
+        if (ppoll(&in, 1, NULL, &e->outside) > 0)
+            return true;
+        if (errno != EINTR)
+            return true; /* reading tells what is wrong */
+#ifdef NCT_HAVE_EDIT
+        if (e->edit && window_changed) {
+            window_changed = 0;
+            el_resize(e->edit);
+        }
+        if (e->edit && stop_typed) {
+            stop_typed = 0;
+            el_set(e->edit, EL_PREP_TERM, 0);
+            kill(getpid(), SIGSTOP);
+            el_set(e->edit, EL_PREP_TERM, 1);
+            el_set(e->edit, EL_REFRESH);
+        }
+#endif
+    }
+    return false;
+}
+
+static void begin_typing(nct_editor *e, bool raw) {
+    sigset_t block;
+    sigemptyset(&block);
+    const int numbers[] = {SIGINT, SIGTERM, SIGHUP, SIGWINCH, SIGTSTP};
+    for (size_t i = 0; i < sizeof numbers / sizeof *numbers; i++)
+        sigaddset(&block, numbers[i]);
+    sigprocmask(SIG_BLOCK, &block, &e->outside);
+    if (raw) {
+        handle(SIGWINCH, on_signal);
+        handle(SIGTSTP, on_signal);
+    }
+    e->interrupted = false;
+}
+
+static void end_typing(nct_editor *e) {
+    handle(SIGWINCH, SIG_DFL);
+    handle(SIGTSTP, SIG_DFL);
+    window_changed = stop_typed = 0;
+    sigprocmask(SIG_SETMASK, &e->outside, NULL);
+}
+
+static nct_typed what_stopped(void) { return flag == SIGINT ? NCT_TYPED_INTERRUPT : NCT_TYPED_SIGNAL; }
+
+/* A line of a terminal in its ordinary mode. */
+static nct_typed read_plain(nct_editor *e, nct_bytes *line) {
+    fputs(e->prompt, stdout);
+    fflush(stdout);
+    nct_typed result = NCT_TYPED_LINE;
+    begin_typing(e, false);
+    for (;;) {
+        char *end = e->pending.n ? memchr(e->pending.data, '\n', e->pending.n) : NULL;
+        if (end) {
+            size_t n = (size_t)(end - e->pending.data);
+            nct_bytes_add(line, e->pending.data, n, NULL);
+            memmove(e->pending.data, end + 1, e->pending.n - n - 1);
+            e->pending.n -= n + 1;
+            break;
+        }
+        char buf[4096];
+        if (!wait_for_key(e)) {
+            e->pending.n = 0;
+            result = what_stopped();
+            break;
+        }
+        ssize_t n = read(STDIN_FILENO, buf, sizeof buf);
+        if (n < 0 && errno == EINTR)
+            continue;
+        if (n <= 0 || nct_bytes_add(&e->pending, buf, (size_t)n, NULL) != NCT_OK) {
+            result = NCT_TYPED_END;
+            break;
+        }
+    }
+    end_typing(e);
+    return result;
+}
+
+#ifdef NCT_HAVE_EDIT
+
+static char *show_prompt(EditLine *edit) {
+    void *e = NULL;
+    el_get(edit, EL_CLIENTDATA, &e);
+    return (char *)(uintptr_t)((nct_editor *)e)->prompt;
+}
+
+/* libedit's own reader retries after a signal; this one stops, and decodes UTF-8 without a locale's help.
+ * What is no character becomes U+FFFD. */
+static int read_key(EditLine *edit, wchar_t *key) {
+    void *p = NULL;
+    el_get(edit, EL_CLIENTDATA, &p);
+    nct_editor *e = p;
+    uint32_t code = 0;
+    int more = 0;
+    do {
+        unsigned char byte;
+        ssize_t n;
+        do {
+            if (!wait_for_key(e)) {
+                const LineInfo *line = el_line(edit);
+                e->interrupted = true;
+                nct_bytes_add(&e->typed, line->buffer, (size_t)(line->lastchar - line->buffer), NULL);
+                errno = EINTR;
+                return -1;
+            }
+            n = read(STDIN_FILENO, &byte, 1);
+        } while (n < 0 && errno == EINTR);
+        if (n <= 0)
+            return (int)n;
+        if (more == 0) {
+            more = byte >= 0xf0 && byte < 0xf5   ? 3
+                   : byte >= 0xe0 && byte < 0xf0 ? 2
+                   : byte >= 0xc2 && byte < 0xe0 ? 1
+                                                 : 0;
+            code = byte < 0x80 ? byte
+                   : more == 3 ? byte & 7u
+                   : more == 2 ? byte & 15u
+                   : more == 1 ? byte & 31u
+                               : 0xfffdu;
+        } else if ((byte & 0xc0) == 0x80) {
+            code = code << 6 | (byte & 0x3fu);
+            more--;
+        } else {
+            code = 0xfffd;
+            break;
+        }
+    } while (more > 0);
+    if (code > 0x10ffff || (code >= 0xd800 && code < 0xe000))
+        code = 0xfffd;
+    *key = (wchar_t)code;
+    return 1;
+}
+
+/* libedit writes lines in the locale's encoding, which must be UTF-8 for it to be of use. */
+static bool have_utf8(void) {
+    setlocale(LC_CTYPE, "");
+    if (strcmp(nl_langinfo(CODESET), "UTF-8") == 0)
+        return true;
+    return setlocale(LC_CTYPE, "C.UTF-8") && strcmp(nl_langinfo(CODESET), "UTF-8") == 0;
+}
+
+static void open_edit(nct_editor *e) {
+    HistEvent event;
+    if (!have_utf8() || !(e->edit = el_init("noctule", stdin, stdout, stderr)))
+        return;
+    el_set(e->edit, EL_CLIENTDATA, e);
+    el_set(e->edit, EL_PROMPT, show_prompt);
+    el_set(e->edit, EL_EDITOR, "emacs");
+    el_set(e->edit, EL_SIGNAL, 0);
+    el_set(e->edit, EL_GETCFN, read_key);
+    /* Inserting and deleting in place counts cells wrongly where characters are two wide: write over. */
+    static const char *const in_place[] = {"im", "ei", "ic", "IC", "dc", "DC", "dm", "ed"};
+    for (size_t i = 0; i < sizeof in_place / sizeof *in_place; i++)
+        el_set(e->edit, EL_SETTC, in_place[i], "", NULL);
+    el_set(e->edit, EL_BIND, "^R", "em-inc-search-prev", NULL);
+    el_set(e->edit, EL_BIND, "^W", "ed-delete-prev-word", NULL);
+    if ((e->history = history_init())) {
+        history(e->history, &event, H_SETSIZE, 1000);
+        history(e->history, &event, H_SETUNIQUE, 1);
+        el_set(e->edit, EL_HIST, history, e->history);
+        if (e->history_path)
+            history(e->history, &event, H_LOAD, e->history_path);
+    }
+    el_source(e->edit, NULL);
+}
+
+static nct_typed read_edited(nct_editor *e, nct_bytes *line) {
+    int n = 0;
+    e->typed.n = 0;
+    begin_typing(e, true);
+    const char *text = el_gets(e->edit, &n);
+    end_typing(e);
+    if (e->interrupted) {
+        fputc('\n', stdout);
+        fflush(stdout);
+        if (e->typed.n)
+            nct_bytes_add(line, e->typed.data, e->typed.n, NULL);
+        return what_stopped();
+    }
+    if (!text || n <= 0) {
+        fputc('\n', stdout);
+        fflush(stdout);
+        return NCT_TYPED_END;
+    }
+    nct_bytes_add(line, text, (size_t)(text[n - 1] == '\n' ? n - 1 : n), NULL);
+    return NCT_TYPED_LINE;
+}
+
+#endif
+
+nct_status nct_editor_open(const nct_term *term, const char *history, nct_editor **editor, nct_error *err) {
+    void *p = NULL;
+    NCT_TRY(nct_alloc(&p, 1, sizeof(nct_editor), err));
+    nct_editor *e = p;
+    if (history) {
+        nct_status status = nct_copy_string(&e->history_path, history, strlen(history), err);
+        if (status != NCT_OK) {
+            nct_free(e);
+            return status;
+        }
+    }
+#ifdef NCT_HAVE_EDIT
+    if (term->in_tty && term->out_tty && !term->dumb)
+        open_edit(e);
+#else
+    (void)term;
+#endif
+    *editor = e;
+    return NCT_OK;
+}
+
+void nct_editor_close(nct_editor *e) {
+    if (!e)
+        return;
+#ifdef NCT_HAVE_EDIT
+    HistEvent event;
+    if (e->history && e->history_path)
+        history(e->history, &event, H_SAVE, e->history_path);
+    if (e->edit)
+        el_end(e->edit);
+    if (e->history)
+        history_end(e->history);
+#endif
+    nct_free(e->history_path);
+    nct_bytes_reset(&e->pending);
+    nct_bytes_reset(&e->typed);
+    nct_free(e);
+}
+
+nct_typed nct_editor_read(nct_editor *e, const char *prompt, nct_bytes *line) {
+    line->n = 0;
+    nct_bytes_add(line, "", 0, NULL);
+    e->prompt = prompt;
+#ifdef NCT_HAVE_EDIT
+    if (e->edit)
+        return read_edited(e, line);
+#endif
+    return read_plain(e, line);
+}
+
+void nct_editor_remember(nct_editor *e, const char *text) {
+#ifdef NCT_HAVE_EDIT
+    HistEvent event;
+    if (e->history)
+        history(e->history, &event, H_ENTER, text);
+#else
+    (void)e;
+    (void)text;
+#endif
+}
+
+bool nct_editor_is_built_in(void) {
+#ifdef NCT_HAVE_EDIT
+    return true;
+#else
+    return false;
+#endif
+}

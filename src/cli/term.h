@@ -1,0 +1,67 @@
+/** The terminal: which of the three streams are one, colour, the line editor, and signals.
+ *
+ *  Signal handlers only set a flag that the engine polls between layers and the loops between tokens.
+ */
+#ifndef NCT_CLI_TERM_H
+#define NCT_CLI_TERM_H
+
+#include <signal.h>
+
+#include "base/bytes.h"
+
+typedef struct nct_term {
+    bool in_closed;                /* stdin was closed when the program started */
+    bool in_tty, out_tty, err_tty; /* streams that are terminals */
+    bool dumb;                     /* TERM=dumb or none: no cursor movement */
+    bool out_color, err_color;
+} nct_term;
+
+/** Looks at the streams. Closed ones are opened on /dev/null so that no file can take their number. */
+void nct_term_init(nct_term *term);
+/** Settles colour: `when` is an nct_when or unset. Obeys NO_COLOR. */
+void nct_term_set_color(nct_term *term, int64_t when);
+/** Erases a progress line on stderr, if stderr is a terminal. */
+void nct_term_clear_line(const nct_term *term);
+/** Columns of the terminal on stderr, 80 if unknown. */
+int nct_term_width(void);
+
+/* ------------------------------------------------------------------ signals */
+
+/** SIGINT, SIGTERM and SIGHUP from now on set the flag, unless the parent had them ignored; a second SIGINT
+ *  before the flag is cleared exits 130 at once. */
+void nct_signals_catch(void);
+
+/** The flag: 0, or the number of the signal; SIGALRM when the time is up. */
+const volatile sig_atomic_t *nct_signals_flag(void);
+void nct_signals_clear(void);
+
+/** Sets the flag to SIGALRM after so many seconds; 0 or NaN: never. */
+void nct_signals_alarm(double seconds);
+
+/** Tells the handlers that the terminal on `fd` shows dim text, to be undone if they exit. */
+void nct_signals_note_dim(int fd, bool dim);
+
+/* ------------------------------------------------------------------ typing */
+
+typedef struct nct_editor nct_editor;
+
+typedef enum nct_typed {
+    NCT_TYPED_LINE,
+    NCT_TYPED_END,       /* Ctrl-D on an empty line, or the end of the input */
+    NCT_TYPED_INTERRUPT, /* Ctrl-C; *line holds what was typed */
+    NCT_TYPED_SIGNAL,    /* SIGTERM or SIGHUP: the flag says which */
+} nct_typed;
+
+/** Opens the line editor: libedit where it was found at build time and the terminal can move its cursor,
+ *  plain lines otherwise. `history`: file of earlier lines, read now and written at close; NULL: none. */
+nct_status nct_editor_open(const nct_term *term, const char *history, nct_editor **editor, nct_error *err);
+void nct_editor_close(nct_editor *editor); /* NULL is fine */
+
+/** Reads a line without its newline into *line, which is emptied first. */
+nct_typed nct_editor_read(nct_editor *editor, const char *prompt, nct_bytes *line);
+/** Adds to the history. */
+void nct_editor_remember(nct_editor *editor, const char *text);
+/** True if this program was built with libedit. */
+bool nct_editor_is_built_in(void);
+
+#endif

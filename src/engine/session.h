@@ -1,0 +1,75 @@
+/** One timeline: feed, look, rewind. */
+#ifndef NCT_ENGINE_SESSION_H
+#define NCT_ENGINE_SESSION_H
+
+#include "engine/engine.h"
+#include "sample/sampler.h"
+#include "spec/adapt.h"
+#include "spec/drafter.h"
+#include "spec/verify.h"
+#include "store/store.h"
+
+struct nct_session {
+    nct_engine *engine;
+    nct_attend_options attend;
+    bool decide_by_prompt;
+    nct_cache cache;
+    nct_store *store; /* NULL: no files */
+    bool keeps;       /* it takes pages of others or leaves some to them */
+    bool mapped;      /* its own pages are files */
+    nct_work work;
+    int32_t *tokens;    /* [cache.length] */
+    size_t tokens_capacity;
+    float *logits;      /* several rows of [n_vocab]; the last token's is the first */
+    bool has_logits;
+    size_t chunk;
+    size_t n_guess;     /* tokens of a tree, at most; below 2 there are none */
+    bool adaptive;      /* how many of them is up to `adapt` */
+    nct_adapt adapt;
+    double round_s;     /* of the last round, without what was done with its tokens */
+    const nct_drafter *drafter; /* NULL: nobody guesses */
+    void *draft;        /* its state, which has observed n_pairs pairs */
+    size_t n_pairs;
+    size_t row_floats;  /* of a row of a pair; 0: the drafter wants none */
+    float *row;         /* of the last token held, whose pair waits for the next token */
+    bool has_row;
+    nct_sampler *sampler;
+    nct_report report;
+    nct_attend_times times;
+    nct_choice_fn *on_choice; /* of the call at hand */
+    void *choice_context;
+};
+
+/** Makes room for n positions from `first` on. */
+nct_status nct_session_make_room(nct_session *session, size_t first, size_t n, nct_error *err);
+
+/** Room for the ids of n tokens. */
+nct_status nct_session_grow(nct_session *session, size_t n, nct_error *err);
+
+/** Threads for a batch of n rows. */
+void nct_session_use_threads(const nct_session *session, size_t n);
+
+/** Who guesses, by name or NULL, and room for what is guessed. */
+nct_status nct_session_open_draft(nct_session *session, const char *name, nct_error *err);
+/** Of it: room for the rows that session->drafter wants. */
+nct_status nct_session_open_rows(nct_session *session, nct_error *err);
+void nct_session_close_draft(nct_session *session);
+
+/** Tells the drafter pairs up to n_pairs that it does not know yet; the token of the last one may be the root. */
+nct_status nct_session_tell(nct_session *session, size_t n_pairs, nct_error *err);
+/** Tells it of a pass: its rows, or of a tree those of path [n], are tokens first .. first + n - 1. Rows that
+ *  were not passed over are put in the place of the first n. */
+nct_status nct_session_tell_batch(nct_session *session, size_t first, const uint8_t *path, size_t n, nct_error *err);
+/** After a rewind: computes the last token once more, so that the drafter need not forget what came before. */
+nct_status nct_session_restore_row(nct_session *session, nct_error *err);
+/** The drafter forgets pairs that hold tokens which are not in the cache. */
+void nct_session_cut_draft(nct_session *session);
+
+/** One round: feeds a tree of guesses, whose root is the token that was chosen after those held, chooses on along it as
+ *  plain decoding would, and keeps the path that agrees; the last token chosen is not fed. Every token chosen is taken
+ *  (nct_generate_options). The session then holds accepted->n tokens more and the logits of the last. Where the
+ *  first choice fails, the root alone is fed. The tree must fit into the session and, beyond its root, into n_guess. */
+nct_status nct_session_verify(nct_session *session, const nct_tree *tree, const nct_generate_options *options,
+                              nct_accepted *accepted, nct_error *err);
+
+#endif

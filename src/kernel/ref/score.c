@@ -1,0 +1,37 @@
+/* Scores of pooled keys, by definition (model-and-infllm-v2.md 3.3). */
+#include <math.h>
+
+#include "kernel/ref/ref.h"
+
+static float max(const float *s, size_t n) {
+    float top = s[0];
+    for (size_t j = 1; j < n; j++)
+        top = fmaxf(top, s[j]);
+    return top;
+}
+
+static float exp_sum(const float *s, size_t n, float m, bool accurate) {
+    (void)accurate;
+    double sum = 0;
+    for (size_t j = 0; j < n; j++)
+        sum += expf(s[j] - m);
+    return (float)sum;
+}
+
+static void exp_heads(const float *s, size_t s_stride, size_t n_heads, size_t n, const float *m,
+                      const float *factor, bool accurate, float *total) {
+    (void)accurate;
+    for (size_t j = 0; j < n; j++) {
+        double sum = 0;
+        for (size_t h = 0; h < n_heads; h++)
+            sum += (double)expf(fminf(s[h * s_stride + j] - m[h], 80)) * factor[h];
+        total[j] = (float)sum;
+    }
+}
+
+void nct_ref_score(nct_kernels *k) {
+    k->dots = nct_ref_dots;
+    k->max = max;
+    k->exp_sum = exp_sum;
+    k->exp_heads = exp_heads;
+}

@@ -1,0 +1,64 @@
+/** Embedding, layers, norm, head over one batch; computes logits only for the rows asked for. */
+#ifndef NCT_MODEL_FORWARD_H
+#define NCT_MODEL_FORWARD_H
+
+#include "attn/attend.h"
+#include "attn/rope.h"
+#include "model/weights.h"
+
+/** What every forward pass of a model reads. */
+typedef struct nct_model {
+    nct_config config;
+    nct_weights weights;
+    nct_rope rope;      /* the native table */
+    nct_rope long_rope; /* for contexts beyond it; zeroed where config.long_positions is 0 */
+} nct_model;
+
+enum { NCT_TAPS = 3 };
+
+/** Buffers of a pass over at most `rows` tokens; owned by a session. */
+typedef struct nct_work {
+    size_t rows;
+    nct_arena arena;  /* all buffers below, then scratch of the calls */
+    float *x, *h;     /* [rows][hidden] */
+    float *q, *att;   /* [rows][n_heads * head_dim] */
+    uint8_t *query;   /* [rows][n_heads][nct_query_bytes], q readied for the cache */
+    float *k, *v;     /* [rows][n_kv_heads * head_dim] */
+    float *gate, *up; /* [rows][intermediate] */
+    float *cos, *sin; /* [rows][head_dim / 2] */
+    float *taps; /* [rows][NCT_TAPS][hidden]: for drafts, the residual stream entering layers 2, L/2 and L-3; the
+                    owner's, NULL: not wanted */
+    nct_branches branches; /* opened by the owner where trees are to run, closed with the rest */
+    const nct_rope *rope; /* the table in use, set by the owner after opening; NULL: the model's native one */
+} nct_work;
+
+/** For passes that attend as `options` say over a cache like `cache`. */
+nct_status nct_work_open(const nct_model *model, const nct_attend_options *options, const nct_cache *cache, size_t rows,
+                         int n_threads, nct_work *work, nct_error *err);
+void nct_work_close(nct_work *work); /* zeroed is fine */
+
+/** The first and the last part of a pass, for whoever runs the layers between by itself. Begin: work->x [n]
+ *  [hidden] are the embeddings of the batch, and the rows' rotations are at hand. End: the final norm of n
+ *  rows of work->x, divided for the head. */
+void nct_forward_begin(const nct_exec *exec, const nct_model *model, nct_work *work, const nct_batch *batch);
+void nct_forward_end(const nct_exec *exec, const nct_model *model, nct_work *work, size_t n);
+
+/** What happens between layers. */
+typedef struct nct_between {
+    const volatile int *stop; /* polled before each: non-zero is NCT_E_STOPPED, the cache keeps its length. NULL: nothing */
+    void (*done)(void *context, size_t n_layers); /* told after each how many are done, or NULL */
+    void *context;
+} nct_between;
+
+/** Runs the layers over the batch; on success work->x holds the rows' final hidden states, normed and divided for
+ *  the head. The keys and values of a chain are appended to the cache, which then holds first + n positions and
+ *  must have them reserved; those of a tree stay in work->branches, for nct_branches_keep, and the cache is only
+ *  read. batch->first must be cache->length and ids valid. `between` may be NULL. */
+nct_status nct_forward(const nct_exec *exec, const nct_model *model, const nct_attend_options *options, nct_cache *cache,
+                       nct_work *work, const nct_batch *batch, const nct_between *between, nct_error *err);
+
+/** logits [n][n_vocab] of rows [row, row + n) of work->x. */
+void nct_forward_logits(const nct_exec *exec, const nct_model *model, nct_work *work, size_t row, size_t n,
+                        float *logits);
+
+#endif

@@ -1,0 +1,120 @@
+#include "model/layer.h"
+
+#include <math.h>
+#include <string.h>
+
+#include "attn/pooled.h"
+
+struct running {
+    const nct_exec *exec;
+    const nct_model *model;
+    const nct_layer_weights *weights;
+    const nct_cache *cache;
+    nct_work *work;
+    const nct_batch *batch;
+    size_t layer;
+};
+
+static void norm_row(const struct running *k, const float *weight, size_t t) {
+    size_t hidden = k->model->config.hidden;
+    k->exec->kernels->rms_norm(k->work->x + t * hidden, weight, k->model->config.rms_eps, hidden, k->work->h + t * hidden);
+}
+
+static void attn_norm_row(void *context, int task, int worker) {
+    (void)worker;
+    const struct running *k = context;
+    norm_row(k, k->weights->attn_norm, (size_t)task);
+}
+
+/* Rotates queries and keys, divides queries by sqrt(d) and readies them, stores keys and values. */
+static void position_row(void *context, int task, int worker) {
+    (void)worker;
+    const struct running *k = context;
+    const nct_config *c = &k->model->config;
+    size_t t = (size_t)task, d = c->head_dim, half = d / 2;
+    const float *cos = k->work->cos + t * half, *sin = k->work->sin + t * half;
+    float *q = k->work->q + t * c->n_heads * d, *key = k->work->k + t * c->n_kv_heads * d;
+    const float *value = k->work->v + t * c->n_kv_heads * d;
+    k->exec->kernels->rope(q, c->n_heads, d, cos, sin);
+    k->exec->kernels->rope(key, c->n_kv_heads, d, cos, sin);
+    float scale = 1.0f / sqrtf((float)d);
+    for (size_t i = 0; i < c->n_heads * d; i++)
+        q[i] *= scale;
+    k->exec->kernels->query(k->cache->k_type, q, c->n_heads, d,
+                            k->work->query + t * c->n_heads * nct_query_bytes(d));
+    if (k->batch->parent) {
+        memcpy(nct_branches_key(&k->work->branches, k->layer, t), key, c->n_kv_heads * d * sizeof *key);
+        memcpy(nct_branches_value(&k->work->branches, k->layer, t), value, c->n_kv_heads * d * sizeof *value);
+        return;
+    }
+    for (size_t kv = 0; kv < c->n_kv_heads; kv++)
+        nct_cache_store(k->cache, k->layer, kv, k->batch->first + t, key + kv * d, value + kv * d);
+}
+
+/* x += branch * residual scale */
+static void add_row(void *context, int task, int worker) {
+    (void)worker;
+    const struct running *k = context;
+    size_t t = (size_t)task, hidden = k->model->config.hidden;
+    k->exec->kernels->add_scaled(k->work->x + t * hidden, k->work->h + t * hidden, k->model->config.residual_scale, hidden);
+}
+
+/* Adds the attention branch and norms for the feed-forward one. */
+static void ffn_norm_row(void *context, int task, int worker) {
+    const struct running *k = context;
+    add_row(context, task, worker);
+    norm_row(k, k->weights->ffn_norm, (size_t)task);
+}
+
+static void swiglu_row(void *context, int task, int worker) {
+    (void)worker;
+    const struct running *k = context;
+    size_t n = k->model->config.intermediate, at = (size_t)task * n;
+    k->exec->kernels->swiglu(k->work->gate + at, k->work->up + at, n, k->work->gate + at);
+}
+
+void nct_layer_run(const nct_exec *exec, const nct_model *model, const nct_attend_options *options, size_t layer,
+                   const nct_cache *cache, nct_work *work, const nct_batch *batch) {
+    const nct_config *c = &model->config;
+    const nct_layer_weights *w = &model->weights.layer[layer];
+    struct running k = {exec, model, w, cache, work, batch, layer};
+    size_t n = batch->n, n_q = c->n_heads * c->head_dim, n_kv = c->n_kv_heads * c->head_dim;
+    int rows = (int)n;
+
+    /* 1. attention branch */
+    nct_pool_run(exec->pool, rows, attn_norm_row, &k);
+    nct_linear_job qkv[] = {{&w->q, work->h, c->hidden, work->q, n_q},
+                            {&w->k, work->h, c->hidden, work->k, n_kv},
+                            {&w->v, work->h, c->hidden, work->v, n_kv}};
+    nct_linear_run(exec, qkv, 3, n);
+    if (nct_exec_satisfied(exec))
+        return;
+    nct_pool_run(exec->pool, rows, position_row, &k);
+    if (batch->parent)
+        nct_branches_lay(exec, &work->branches, cache, layer, batch);
+    else if (options->sparse.enabled)
+        nct_pooled_update(exec, cache, layer, batch);
+    nct_attend(exec, options, cache, batch->parent ? &work->branches : NULL, layer, batch, c->n_heads,
+               work->query, work->att);
+    nct_linear_run(exec, &(nct_linear_job){&w->o, work->att, n_q, work->h, c->hidden}, 1, n);
+    if (nct_exec_satisfied(exec))
+        return;
+
+    /* 2. feed-forward branch */
+    nct_pool_run(exec->pool, rows, ffn_norm_row, &k);
+    nct_linear_job gate_up[] = {{&w->gate, work->h, c->hidden, work->gate, c->intermediate},
+                                {&w->up, work->h, c->hidden, work->up, c->intermediate}};
+    nct_linear_job down = {&w->down, work->gate, c->intermediate, work->h, c->hidden};
+    if (nct_linear_gates(exec, &w->gate, &w->up, &w->down)) {
+        nct_linear_run_gated(exec, gate_up, &down, n);
+    } else {
+        nct_linear_run(exec, gate_up, 2, n);
+        if (nct_exec_satisfied(exec))
+            return;
+        nct_pool_run(exec->pool, rows, swiglu_row, &k);
+        nct_linear_run(exec, &down, 1, n);
+    }
+    if (nct_exec_satisfied(exec))
+        return;
+    nct_pool_run(exec->pool, rows, add_row, &k);
+}

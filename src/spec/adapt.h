@@ -1,0 +1,109 @@
+/** How much to guess, round by round, so that it pays: a cost table, experience with guesses, and a rule.
+ *
+ *  The rule is a marginal one: with R the long-run number of tokens in the time of one plain step, a node that is
+ *  accepted with probability p is worth verifying while p > R * (c(T + 1) - c(T)) / c(1); so of a tree in the order of
+ *  probabilities the T nodes are taken that make S(T) - R * c(T) largest, S being the sum of their probabilities. How
+ *  likely a node is comes from counting what became of guesses of its kind (edge.h).
+ *
+ *  Guessing stops for a while when it does not gain 3 %, for twice as long after each trial of a network that fails, and
+ *  whenever the time it lost against plain decoding exceeds 1 % of the time since the prompt. Without experience it begins with trees
+ *  of two nodes.
+ *
+ *  Nothing here looks at a clock: times come in as arguments, and the same arguments give the same decisions.
+ *
+ *      nct_adapt_begin                                    an answer begins
+ *      each round:
+ *          if nct_adapt_ask(adapt, &ask):
+ *              propose, with `ask`; nct_adapt_drafted; of several drafters, nct_adapt_believe each and merge
+ *              nct_adapt_choose(adapt, &tree)             else the tree is the root alone
+ *          verify
+ *          nct_adapt_learn(adapt, &tree, &accepted, seconds of verifying)
+ */
+#ifndef NCT_SPEC_ADAPT_H
+#define NCT_SPEC_ADAPT_H
+
+#include "base/bytes.h"
+#include "spec/cost.h"
+#include "spec/drafter.h"
+#include "spec/edge.h"
+#include "spec/verify.h"
+
+enum {
+    NCT_ADAPT_MEMORY = 128, /* trials of a kind that count at most: what is older fades */
+    NCT_ADAPT_PAUSE = 128,  /* tokens of the first pause */
+    NCT_ADAPT_PAUSE_MAX = 2048,
+};
+
+typedef enum nct_adapt_state { NCT_ADAPT_ON = 0, NCT_ADAPT_PAUSED, NCT_ADAPT_PROBING } nct_adapt_state;
+
+/** What became of guesses whose parent was accepted; older ones count less. hits <= trials <= NCT_ADAPT_MEMORY. */
+typedef struct nct_tally {
+    double trials, hits;
+} nct_tally;
+
+typedef struct nct_adapt {
+    nct_cost cost;
+
+    /* by kind of guess; by depth, of the likeliest child of a node, and of its children together */
+    nct_tally edge[NCT_EDGES], best[NCT_EDGE_DEPTHS], any[NCT_EDGE_DEPTHS];
+    /* of late: hits beyond those believed in, and the variance of that */
+    double surprise, surprise_variance;
+    double pass; /* a run of the draft's network, in plain steps; 0: not measured */
+
+    nct_adapt_state state;
+    size_t pause, pause_left; /* tokens: of the next pause, and of the one at hand */
+    size_t n_rounds;          /* that guessed, since the state began */
+    double tokens, time;      /* of late: of rounds that guessed, time in plain steps */
+
+    /* of the last tree that was not chosen for a trial: nodes, and passes of the draft */
+    size_t n_last, passes_last;
+
+    /* of this round */
+    bool asked;
+    size_t n_passes;
+    double draft_s;
+
+    /* of this answer: the account of time, negative where guessing gained; and counts for reports */
+    double elapsed_s, lost_s;
+    uint64_t n_guessed_rounds, n_guessed_tokens, n_plain_tokens;
+} nct_adapt;
+
+/** No experience, the usual costs. */
+void nct_adapt_init(nct_adapt *adapt);
+
+/** What was known before, of the same model, drafter and host: n bytes that nct_adapt_save wrote. Anything else is
+ *  NCT_E_FORMAT in a sentence with `name`; *adapt is written only on success. */
+nct_status nct_adapt_load(const char *name, const char *text, size_t n, nct_adapt *adapt, nct_error *err);
+
+/** Appends costs and experience as JSON:
+ *
+ *      {"noctule_spec": 1,
+ *       "cost": [[rows, c(rows) / c(1), standard deviation of its logarithm], ...],   all sizes, in order
+ *       "pass": plain steps that a run of the draft's network takes, 0 if not measured,
+ *       "edges": [[kind, trials, hits], ...],                                         edge.h
+ *       "best": [[trials, hits], ...], "any": [[trials, hits], ...],                  by depth
+ *       "pause": tokens, where guessing did not pay in the end, else 0} */
+nct_status nct_adapt_save(const nct_adapt *adapt, nct_bytes *text, nct_error *err);
+
+/** An answer begins: the account of time is empty. */
+void nct_adapt_begin(nct_adapt *adapt);
+
+/** Whether to guess in this round, and how far. ask->deeper is set, with `adapt` as context. */
+bool nct_adapt_ask(nct_adapt *adapt, nct_ask *ask);
+
+/** A drafter was asked: so many runs of its network, and the seconds it took. Several drafters of a round add up. */
+void nct_adapt_drafted(nct_adapt *adapt, size_t n_passes, double seconds);
+
+/** Sets a tree's scores to what experience says of its edges. */
+void nct_adapt_believe(const nct_adapt *adapt, nct_tree *tree);
+
+/** Believes, puts in order, and cuts to what pays. */
+void nct_adapt_choose(nct_adapt *adapt, nct_tree *tree);
+
+/** A round was verified: every round, with or without a guess. seconds: of the round but for the drafting. */
+void nct_adapt_learn(nct_adapt *adapt, const nct_tree *tree, const nct_accepted *accepted, double seconds);
+
+/** Tokens in the time of one plain step, of late: what guessing gains while it guesses. */
+double nct_adapt_rate(const nct_adapt *adapt);
+
+#endif

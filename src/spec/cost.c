@@ -1,0 +1,108 @@
+#include "spec/cost.h"
+
+#include <assert.h>
+#include <math.h>
+#include <stdbool.h>
+
+enum { N = NCT_COST_SIZES };
+
+const uint8_t nct_cost_size[N] = {1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64};
+
+/* INT4 weights on one core, c(T) / c(1). */
+static const double usual[N] = {1, 1, 1.05, 1.15, 1.3, 1.5, 2, 2.8, 4, 4.9, 5.75, 8};
+
+static const double NOISE = 0.05,        /* of one round */
+    UNKNOWN = 10,                        /* of c(1) at the beginning */
+    STEP = 0.2,                          /* of a usual curve's ratio, for each doubling of rows */
+    LEAST_DOUBT = 0.05,                  /* of a stored one: the machine may be in another state */
+    DRIFT_ALL = 1e-4, DRIFT_STEP = 1e-5; /* variance a round adds to all, and to each doubling */
+
+/* How far the deviations of two sizes go together: from one row on, steps are independent. */
+static double together(size_t i, size_t j) { return log2(nct_cost_size[i < j ? i : j]); }
+
+static double ratio_variance(const nct_cost *c, size_t i) {
+    return c->spread[i][i] + c->spread[0][0] - 2 * c->spread[0][i];
+}
+
+/* The nearest curve that does not decrease: neighbours that do are averaged. */
+static void keep_order(nct_cost *c) {
+    double value[N], weight[N];
+    size_t n = 0, count[N];
+    for (size_t i = 0; i < N; i++) {
+        double w = 1 / (1e-6 + (i ? ratio_variance(c, i) : 0));
+        value[n] = i ? c->level[i] - c->level[0] : 0;
+        weight[n] = w;
+        count[n++] = 1;
+        for (; n > 1 && value[n - 1] < value[n - 2]; n--) {
+            double sum = weight[n - 1] + weight[n - 2];
+            value[n - 2] = (value[n - 1] * weight[n - 1] + value[n - 2] * weight[n - 2]) / sum;
+            weight[n - 2] = sum;
+            count[n - 2] += count[n - 1];
+        }
+    }
+    for (size_t k = 0, i = 0; k < n; k++)
+        for (size_t j = 0; j < count[k]; j++)
+            c->ratio[i++] = value[k] > 0 ? exp(value[k]) : 1;
+}
+
+void nct_cost_init(nct_cost *c, const double *ratio, const double *doubt) {
+    double step[N] = {0};
+    for (size_t i = 0; i < N; i++) {
+        c->level[i] = log(0.05 * (ratio ? ratio[i] : usual[i]));
+        if (i > 0) /* so that the deviation of size i comes to what is asked for */
+            step[i] = ratio ? fmax(doubt[i], LEAST_DOUBT) / sqrt(together(i, i)) : STEP;
+    }
+    for (size_t i = 0; i < N; i++)
+        for (size_t j = 0; j < N; j++)
+            c->spread[i][j] = UNKNOWN * UNKNOWN + step[i] * step[j] * together(i, j);
+    keep_order(c);
+}
+
+static size_t index_of(size_t n_rows) {
+    size_t i = 0;
+    assert(n_rows > 0 && n_rows <= nct_cost_size[N - 1]);
+    while (nct_cost_size[i] < n_rows)
+        i++;
+    return i;
+}
+
+static void drift(nct_cost *c) {
+    bool steps = ratio_variance(c, N - 1) < STEP * STEP * together(N - 1, N - 1);
+    for (size_t i = 0; i < N; i++)
+        for (size_t j = 0; j < N; j++)
+            c->spread[i][j] += DRIFT_ALL + (steps ? DRIFT_STEP * together(i, j) : 0);
+}
+
+void nct_cost_observe(nct_cost *c, size_t n_rows, double seconds) {
+    size_t at = index_of(n_rows);
+    double gain[N];
+    if (!(seconds > 0 && seconds < INFINITY))
+        return;
+    drift(c);
+    double variance = c->spread[at][at] + NOISE * NOISE, far = 3 * sqrt(variance),
+           off = log(seconds) - c->level[at];
+    off = off > far ? far : off < -far ? -far : off; /* one disturbed round is not a new machine */
+    for (size_t i = 0; i < N; i++)
+        gain[i] = c->spread[i][at] / variance;
+    for (size_t i = 0; i < N; i++)
+        c->level[i] += gain[i] * off;
+    for (size_t i = 0; i < N; i++)
+        for (size_t j = i; j < N; j++)
+            c->spread[i][j] = c->spread[j][i] = c->spread[i][j] - gain[i] * gain[j] * variance;
+    keep_order(c);
+}
+
+double nct_cost_ratio(const nct_cost *c, size_t n_rows) { return c->ratio[index_of(n_rows)]; }
+
+double nct_cost_hoped(const nct_cost *c, size_t n_rows) {
+    double least = 1; /* of the sizes up to it: a larger one costs no less */
+    for (size_t i = 0; i <= index_of(n_rows); i++)
+        least = fmax(least, c->ratio[i] * exp(-nct_cost_doubt(c, i)));
+    return least;
+}
+
+double nct_cost_plain(const nct_cost *c) { return exp(c->level[0]); }
+
+double nct_cost_plain_doubt(const nct_cost *c) { return sqrt(fmax(c->spread[0][0], 0)); }
+
+double nct_cost_doubt(const nct_cost *c, size_t i) { return sqrt(fmax(ratio_variance(c, i), 0)); }

@@ -1,0 +1,106 @@
+/** What a drafter is, and the list of them. A drafter looks at a timeline and guesses how it goes on; what it guesses
+ *  changes speed alone, never the text.
+ *
+ *  A timeline of tokens x_0 .. x_P, of which x_P, the root, is not in the target's cache yet, reaches a drafter as pairs:
+ *  pair j is the target's row at position j and the token x_{j+1} that was chosen after it. So P pairs are known when a
+ *  guess is asked for, and the last one holds the root. Pairs come in order, each once, as soon as both halves are
+ *  known: whole chunks of a prompt, then what each round accepted.
+ *
+ *  To add a drafter: write NAME.c and add a row to the list in drafter.c.
+ */
+#ifndef NCT_SPEC_DRAFTER_H
+#define NCT_SPEC_DRAFTER_H
+
+#include "model/forward.h"
+#include "quant/quantize.h"
+#include "spec/tree.h"
+
+/** What a pair's row holds. */
+typedef enum nct_draft_row {
+    NCT_ROW_NONE,   /* nothing: tokens are enough */
+    NCT_ROW_HIDDEN, /* [hidden]: the final hidden state, normed, as nct_forward leaves it in work->x */
+    NCT_ROW_TAPS,   /* [3][hidden]: the residual stream entering layers 2, L/2 and L-3, raw */
+} nct_draft_row;
+
+typedef struct nct_pairs {
+    size_t first, n;      /* pairs first .. first + n - 1; first is the number of pairs observed so far */
+    const int32_t *token; /* the timeline from x_0 on, [first + n + 1]: pair j holds token[j + 1] */
+    const float
+        *row;      /* [n][stride] of the kind the drafter wants. NULL: not known, as of tokens whose keys came
+                             from a file; a drafter that needs rows then remembers nothing of these pairs and those
+                             before */
+    size_t stride; /* floats from one row to the next */
+} nct_pairs;
+
+/** What the drafter works for. Borrowed while the drafter's state is open. */
+typedef struct nct_draft_target {
+    const nct_model *model;
+    const nct_rope *rope; /* the table the session uses */
+    size_t limit;         /* positions the session holds at most */
+    int n_threads;        /* of the pool that calls bring */
+} nct_draft_target;
+
+/** Zeroed is the defaults; drafters look at what concerns them. Strings are read during the call only. */
+typedef struct nct_draft_options {
+    const char
+        *list; /* file of the frequency-ranked tokens; NULL: the one that lies beside the draft, or none */
+    size_t n_list;         /* so many first tokens of it; 0: all */
+    size_t window;         /* positions the draft looks back; 0: the drafter's own choice */
+    double residual_scale; /* of the draft's branches; 0: as the checkpoint states */
+    double logit_scale;    /* of the draft's scores; 0: as trained */
+    nct_quant quant;       /* what matrices of plain numbers are rounded to while loading; KEEP: as stored */
+    size_t group;          /* columns of a group then: 16, 32, 64 or 128; 0: 32 for INT4, 128 for INT8 */
+} nct_draft_options;
+
+/** How far a guess may go. */
+typedef struct nct_ask {
+    size_t n_max;     /* nodes, the root included: 1 .. NCT_TREE_MAX */
+    size_t depth_max; /* 1 and more */
+    size_t width;     /* nodes expanded on a level, and children kept of each: 1 .. NCT_BEAM_WIDTH */
+    /** Whether to compute another level, `depth`, when the best node of the one above has `score`. NULL: always.
+     *  For drafters to whom a level costs time. */
+    bool (*deeper)(void *context, size_t depth, float score);
+    void *context;
+} nct_ask;
+
+typedef struct nct_drafter {
+    const char *name;  /* as people type it */
+    const char *brief; /* one line of help */
+    nct_draft_row row;
+
+    /** Reads the draft's files once for all sessions. NULL: there are none. `unload` frees; NULL is fine. A draft that
+     *  does not fit the target is NCT_E_UNSUPPORTED, in a sentence that names both sizes. */
+    nct_status (*load)(const char *path, const nct_model *target, const nct_exec *exec,
+                       const nct_draft_options *options, void **weights, nct_error *err);
+    void (*unload)(void *weights);
+
+    /** The state of one timeline, empty. weights: from `load`, borrowed; NULL without one. options may be NULL. */
+    nct_status (*open)(const void *weights, const nct_draft_target *target, const nct_draft_options *options,
+                       void **state, nct_error *err);
+
+    /** Takes in pairs; their memory is not needed afterwards. On failure nothing was taken in. exec: kernels and pool;
+     *  scratch is the drafter's own. */
+    nct_status (*observe)(void *state, const nct_exec *exec, const nct_pairs *pairs, nct_error *err);
+
+    /** Grows `tree`, which holds the root alone, by what may follow the pairs observed: scores are sums of the logarithms
+     *  of the draft's own probabilities, edges as in edge.h. Nothing to say leaves it as it is. Leaves no trace: the
+     *  same call gives the same tree, whatever was proposed before. n_passes: how many times the draft's network ran, 0
+     *  where there is none. On failure the tree is the root alone. */
+    nct_status (*propose)(void *state, const nct_exec *exec, const nct_ask *ask, nct_tree *tree,
+                          size_t *n_passes, nct_error *err);
+
+    /** Forgets all pairs but the first n: afterwards nothing tells that they were ever observed. */
+    void (*rewind)(void *state, size_t n_pairs);
+
+    void (*close)(void *state); /* NULL is fine */
+} nct_drafter;
+
+extern const nct_drafter nct_drafter_eagle, nct_drafter_eagle3, nct_drafter_ngram;
+
+/** Drafters by number, best known first; NULL from the end of the list on. */
+const nct_drafter *nct_drafter_at(size_t i);
+
+/** The drafter of a name; "off" gives NULL. NCT_E_ARGUMENT names those there are. */
+nct_status nct_drafter_find(const char *name, const nct_drafter **drafter, nct_error *err);
+
+#endif

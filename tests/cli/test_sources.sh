@@ -1,0 +1,123 @@
+# --sources and /sources: which lines of the input the answer's rows chose, against the choices themselves.
+. "$(dirname "$0")/lib.sh"
+export NOCTULE_MODEL="${NCT_TINY_MODEL%/*}/sparse" # chooses 7 blocks of 64 from 448 tokens on, about a token a letter
+
+seq 1 60 | sed 's/.*/line & kwz qxj/' >a.txt
+seq 1 40 | sed 's/.*/other & pvy kwz/' >b.txt
+asked="-n 8 --seed 1 -p x?"
+
+# every printed range holds the line that is quoted from it
+quotes_are_in_their_lines() {
+    grep -E '^  [01]\.[0-9][0-9]  ' "$1" >ranges
+    [ -s ranges ] && sed 's/.*:\([0-9]*\)-\([0-9]*\)  "[a-z ]*\([0-9]*\).*/\1 \2 \3/' ranges |
+        awk '{ if (!($1 <= $3 && $3 <= $2)) exit 1 }'
+}
+
+# ---- one file, several, none; lines that --overflow dropped are counted
+run run $asked -f a.txt --sources </dev/null
+exits 0; says "a.txt:"; says "a diagnostic, no proof"
+holds "quotes lie in their lines" quotes_are_in_their_lines err
+cp out with
+run run $asked -f a.txt </dev/null
+exits 0; silent
+same out with "--sources should not change the answer"
+run run $asked -f a.txt -f b.txt --sources </dev/null
+exits 0; says "b.txt:"; holds "quotes lie in their lines" quotes_are_in_their_lines err
+run run $asked -q -f a.txt --sources </dev/null
+exits 0; silent
+seq 1 2000 | sed 's/.*/& kwz/' >long.txt
+for policy in head tail middle; do
+    run run $asked -f long.txt --sources --overflow $policy </dev/null
+    exits 0; says "long.txt:"; holds "--overflow $policy: quotes lie in their lines" quotes_are_in_their_lines err
+done
+run run $asked -f long.txt --sources --overflow tail </dev/null
+holds "lines are those of the file" sh -c "sed -n 's/.*long.txt:\([0-9]*\)-.*/\1/p' err | awk '{ if (\$1 < 1500) exit 1 }'"
+printf 'kwz\nqxj\n' | "$NOCTULE" run $asked --sources >out 2>err
+code=$?
+exits 0; says "no sources: attention is dense up to 448 tokens"
+run run $asked -f a.txt --sources --sparse off </dev/null
+exits 0; says "no sources: attention is dense here"
+run run $asked -f a.txt --sources --json --sparse off </dev/null
+exits 0; silent; prints '"sparse":{"active":false,"dense_len":448},"sources":[]'
+run run $asked --json -m "$NCT_TINY_MODEL" </dev/null
+exits 0; prints '"sparse":{"active":false,"dense_len":8192}'
+# bytes that are no UTF-8: about there
+printf 'caf\351 kwz\n' | cat - a.txt >bad.txt
+run run $asked -f bad.txt --sources </dev/null
+exits 0; says "bad.txt:"
+
+# ---- the same from pages, with another chunk, and on another number of threads
+run run $asked -f a.txt -f b.txt --sources --json </dev/null
+sed 's/.*"sources"/"sources"/; s/,"sampling.*//' out >plain
+for how in "-t 1" "-X prefill.chunk=13" "-X cache.min_ms=0" "-X cache.min_ms=0"; do
+    run run $asked -f a.txt -f b.txt --sources --json $how </dev/null
+    sed 's/.*"sources"/"sources"/; s/,"sampling.*//' out >again
+    same again plain "$how should change no source"
+done
+[ "$(json cached)" -gt 1000 ] || fail "the last run should find pages"
+
+# ---- against all choices of the rows that wrote the answer
+if command -v python3 >/dev/null 2>&1; then
+    printf '\nx?' | cat a.txt - >message
+    run run $asked -f a.txt --sources --json </dev/null
+    cp out answer
+    run tokenize --chat --json "$(cat message)"
+    cp out prompt
+    python3 - <<'END' >ids
+import json
+prompt, answer = json.load(open("prompt"))["ids"], json.load(open("answer", "rb"))
+assert answer["usage"]["prompt"] == len(prompt)
+print(json.dumps(prompt + answer["token_ids"][:-1]))
+END
+    run eval logits --ids @ids --selected
+    exits 0
+    holds "shares and lines are those of the choices" python3 - <<'END'
+import json
+prompt, answer = json.load(open("prompt")), json.load(open("answer", "rb"))
+n, lines = len(prompt["ids"]), open("a.txt").read().split("\n")
+count = {}
+for layer, position, head, blocks, margin in map(json.loads, open("out")):
+    if position >= n - 1:
+        for b in blocks[1:-3]: # without the first and the nearest three
+            count[b] = count.get(b, 0) + 1
+total, most, ranges = sum(count.values()), max(count.values()), []
+hot = sorted(b for b in count if 2 * count[b] >= most)
+for b in hot:
+    if ranges and ranges[-1][1] == b - 1:
+        ranges[-1][1] = b
+    else:
+        ranges.append([b, b])
+want = sorted((sum(count[b] for b in range(r[0], r[1] + 1)) / total for r in ranges), reverse=True)
+got = answer["sources"]
+assert [round(s["share"], 4) for s in got] == [round(w, 4) for w in want][:5], (got, want)
+spell = lambda p: p.replace("\u2581", " ") if not p.startswith("<0x") else chr(int(p[3:5], 16))
+for s in got: # a token a letter: blocks to lines by spelling the prompt
+    r = max(ranges, key=lambda r: -abs(sum(count[b] for b in range(r[0], r[1] + 1)) / total - s["share"]))
+    spelled = "".join(map(spell, prompt["pieces"][64 * r[0]:64 * (r[1] + 1)]))
+    first, last = s["lines"]
+    inside = spelled.split("\n")[1:-1] # whole lines
+    assert inside == lines[first:last - 1], (inside, first, last)
+END
+fi
+
+# ---- chat: counted while the answer is written, or afterwards
+printf 'x?\n/sources\n/sources 1\nand?\n/sources\n/undo\n/sources\n/sources none\n' >turns.txt
+run chat --script -n 8 --seed 1 a.txt b.txt <turns.txt
+exits 0; says "a.txt:"; says "no answer to tell sources of"; says "takes a number of ranges"
+holds "quotes lie in their lines" quotes_are_in_their_lines err
+grep -E '^  0' err >afterwards
+cp out answers
+printf 'x?\nand?\n' >turns.txt
+run chat --script -n 8 --seed 1 --sources a.txt b.txt <turns.txt
+exits 0
+same out answers "asking for sources should change no answer"
+grep -E '^  0' err >meanwhile
+n=$(wc -l <meanwhile)
+holds "two answers' sources" test "$n" -gt 1
+awk '!seen[$0]++' afterwards >a
+awk '!seen[$0]++' meanwhile >b
+same a b "sources found afterwards should be those that were counted"
+run run --sources -n 2 -m "$NCT_TINY_MODEL" x </dev/null
+exits 0; says "attention is dense here"
+
+finish

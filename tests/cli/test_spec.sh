@@ -1,0 +1,99 @@
+# Guessing ahead: the same text, however many tokens are checked at once.
+. "$(dirname "$0")/lib.sh"
+find_model
+export NOCTULE_MODEL="$plain"
+text="The fox and the hen went home. The fox and the hen went home. The fox and the hen"
+
+# spec WHAT ARGUMENT...: run with and without guesses gives the same
+spec() {
+    what=$1
+    shift
+    run run --json --spec off "$@" "$text" </dev/null
+    exits 0
+    sed 's/.*"token_ids"//' out >plain_ids
+    for n in 2 5 auto 64; do
+        run run --json --spec "$n" "$@" "$text" </dev/null
+        exits 0; silent
+        sed 's/.*"token_ids"//' out >ids
+        same ids plain_ids "$what should be the same with --spec $n"
+    done
+}
+spec "greedy text" --greedy -n 80
+holds "there were guesses" test "$(json guessed)" -gt 0
+holds "guesses should hold in a text that repeats itself" sh -c "case '$(json mean_accept)' in 1.000) exit 1 ;; esac"
+spec "sampled text" --seed 5 --temp 1 -n 60
+spec "text with penalties" --seed 6 --temp 0.7 --top-k 30 --repeat-penalty 1.2 --presence-penalty 0.3 -n 60
+spec "text up to a stop string" --greedy -n 80 --stop "fox" --stop "."
+spec "one token" --greedy -n 1
+
+# nobody who guesses, nothing guessed
+run run --json --spec 8 --drafter off --greedy -n 20 "$text" </dev/null
+exits 0
+holds "no guesses with --drafter off" test "$(json guessed)" = 0
+run run --stats --spec 8 --greedy -n 40 "$text" </dev/null
+exits 0; says "spec "
+run run --stats --greedy -n 40 "$text" </dev/null
+holds "no word of guesses without any" sh -c '! grep -q "spec " err'
+
+# what was learned is kept, and is no matter of text; what is damaged is passed over
+run run --json --spec off --greedy -n 60 "$text" </dev/null
+sed 's/.*"token_ids"//' out >plain_ids
+rm -rf "$XDG_CACHE_HOME"
+run run --spec auto --greedy -n 60 --cache off "$text" </dev/null
+holds "--cache off keeps nothing" sh -c '! ls "$XDG_CACHE_HOME"/noctule/spec-*'
+run run --spec auto --greedy -n 60 "$text" </dev/null
+exits 0; silent
+holds "what was learned should be kept" sh -c 'ls "$XDG_CACHE_HOME"/noctule/spec-*.json'
+for damage in 'true' 'echo "{\"noctule_spec\": 1" >FILE' 'head -c 300 FILE >half; mv half FILE' ': >FILE'; do
+    for file in "$XDG_CACHE_HOME"/noctule/spec-*.json; do
+        sh -c "$(echo "$damage" | sed "s#FILE#$file#g")"
+    done
+    run run --json --spec auto --greedy -n 60 "$text" </dev/null
+    exits 0; silent
+    sed 's/.*"token_ids"//' out >ids
+    same ids plain_ids "text should not depend on what was learned ($damage)"
+done
+
+# a conversation
+printf 'Hello\nAnd then?\nAnd then?\n' >turns.txt
+run chat -m "$model" --script --greedy -n 30 --spec off <turns.txt
+exits 0; cp out plain_chat
+run chat -m "$model" --script --greedy -n 30 --spec 6 <turns.txt
+exits 0
+same out plain_chat "a conversation should be the same"
+
+# a draft head
+head=$(dirname "$NCT_TINY_MODEL")-head
+run run -m "$NCT_TINY_MODEL" --json --raw --greedy -n 40 "$text" </dev/null
+exits 0
+holds "no guesses without being asked for" test "$(json guessed)" = 0
+sed 's/.*"token_ids"//' out >plain_ids
+for how in "" "--spec 6" "--spec 6 --drafter eagle" "--spec 64 --drafter ngram" "--drafter off"; do
+    # shellcheck disable=SC2086 # a list of options
+    run run -m "$NCT_TINY_MODEL" --json --raw --greedy -n 40 --draft "$head" $how "$text" </dev/null
+    exits 0; silent
+    sed 's/.*"token_ids"//' out >ids
+    same ids plain_ids "text should not depend on a head ($how)"
+done
+run run -m "$NCT_TINY_MODEL" --json --raw --greedy -n 40 --draft "$head" --spec 6 "$text" </dev/null
+holds "the head should guess" test "$(json guessed)" -gt 100
+printf '5 9 1 300 40 41 42 43\n' >list
+run run -m "$NCT_TINY_MODEL" --json --raw --greedy -n 40 --draft "$head" --freq list --spec 6 "$text" </dev/null
+exits 0; silent
+sed 's/.*"token_ids"//' out >ids
+same ids plain_ids "text should not depend on a list"
+run run --draft "$head" --spec 4 x </dev/null
+exits 3; says "hidden"
+run run --draft nowhere x </dev/null
+exits 3
+run run --freq list x </dev/null
+exits 2; says "--draft DIR"
+
+# refused
+run run --spec 65 x </dev/null
+exits 2; says "--spec 65: expected auto, off or a number from 1 to 64"
+run run --spec often x </dev/null
+exits 2; says "expected auto, off or a number"
+run run --drafter eagle x </dev/null
+exits 2
+finish

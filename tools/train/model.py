@@ -1,0 +1,159 @@
+"""The MiniCPM4 decoder in PyTorch, for training on CPUs.
+
+Weights live in one flat float32 vector; `Weights` names its parts. Matrix products run in bfloat16
+with float32 accumulation, the residual stream and the norms in float32. compute=torch.float32 does
+everything in float32.
+"""
+import math
+
+import torch
+import torch.nn.functional as F
+
+CONFIG = {
+    "architectures": ["MiniCPMForCausalLM"], "model_type": "minicpm", "vocab_size": 4096,
+    "hidden_size": 256, "intermediate_size": 512, "num_hidden_layers": 5,
+    "num_attention_heads": 8, "num_key_value_heads": 2, "hidden_act": "silu",
+    "rms_norm_eps": 1e-6, "rope_theta": 10000.0, "tie_word_embeddings": True,
+    "scale_emb": 12, "scale_depth": 1.4, "dim_model_base": 64,
+    "max_position_embeddings": 1024, "bos_token_id": 1, "eos_token_id": 2,
+}
+
+
+def shapes(c):
+    """[(name, shape)] in the order of the flat vector; q, k, v and gate, up are one matrix each."""
+    width, ff = c["hidden_size"], c["intermediate_size"]
+    kv = width // c["num_attention_heads"] * c["num_key_value_heads"]
+    out = [("embed", (c["vocab_size"], width))]
+    for n in range(c["num_hidden_layers"]):
+        out += [("%d.qkv" % n, (width + 2 * kv, width)), ("%d.o" % n, (width, width)),
+                ("%d.gate_up" % n, (2 * ff, width)), ("%d.down" % n, (width, ff))]
+    for n in range(c["num_hidden_layers"]):
+        out += [("%d.norm_in" % n, (width,)), ("%d.norm_post" % n, (width,))]
+    return out + [("norm", (width,))]
+
+
+def count(c):
+    return sum(math.prod(s) for _, s in shapes(c))
+
+
+class Weights:
+    """Views into a flat vector by name. kinds: slices of the vector for embedding, matrices, norms."""
+
+    def __init__(self, c, flat):
+        self.flat, self.at, offset = flat, {}, 0
+        for name, shape in shapes(c):
+            n = math.prod(shape)
+            self.at[name] = flat[offset:offset + n].view(shape)
+            offset += n
+        first_norm = offset - c["hidden_size"] * (2 * c["num_hidden_layers"] + 1)
+        self.kinds = {"embed": (0, self.at["embed"].numel()), "matrix": (self.at["embed"].numel(), first_norm),
+                      "norm": (first_norm, offset)}
+
+    def init(self, seed):
+        g = torch.Generator().manual_seed(seed)
+        for name, w in self.at.items():
+            if w.dim() == 1:
+                w.fill_(1)
+            else:  # the embedding is multiplied by scale_emb on its way in, the logits divided
+                w.normal_(0, 0.1 if name == "embed" else 0.8 / math.sqrt(w.shape[1]), generator=g)
+
+
+class Norm(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx, x, weight, eps, dtype):
+        r = torch.rsqrt(x.square().mean(-1, keepdim=True) + eps)
+        y = x * r
+        ctx.save_for_backward(y, r, weight)
+        return (y * weight).to(dtype)
+
+    @staticmethod
+    def backward(ctx, g):
+        y, r, weight = ctx.saved_tensors
+        g = g.float()
+        gw = g * weight
+        gx = (gw - y * (gw * y).mean(-1, keepdim=True)) * r
+        return gx, (g * y).sum(tuple(range(g.dim() - 1))), None, None
+
+
+class Loss(torch.autograd.Function):
+    """Sum of -log p(target) over hidden [n, width] with tied output matrix; targets of 0 do not count.
+    Works in stretches of rows, and makes the gradients on the way."""
+
+    @staticmethod
+    def forward(ctx, hidden, embed, target, rows=1024):
+        total, gh, ge = 0.0, torch.empty_like(hidden), torch.zeros(embed.shape)
+        for i in range(0, len(hidden), rows):
+            h, t = hidden[i:i + rows], target[i:i + rows]
+            p = (h @ embed.t()).float()
+            p.sub_(p.amax(1, keepdim=True)).exp_()  # much faster here than softmax
+            p.div_(p.sum(1, keepdim=True))
+            keep = (t != 0).float()
+            total -= (p.gather(1, t[:, None])[:, 0].clamp_min(1e-30).log() * keep).sum()
+            if ctx.needs_input_grad[0]:
+                p.scatter_add_(1, t[:, None], torch.full((len(t), 1), -1.0))
+                p = p.mul_(keep[:, None]).to(hidden.dtype)
+                gh[i:i + rows] = p @ embed
+                ge += (p.t() @ h).float()
+        ctx.save_for_backward(gh, ge.to(embed.dtype))
+        return total
+
+    @staticmethod
+    def backward(ctx, g):
+        gh, ge = ctx.saved_tensors
+        return gh * g, ge * g, None, None
+
+
+def rope_tables(c, length):
+    d = c["hidden_size"] // c["num_attention_heads"]
+    inv = 1.0 / c["rope_theta"] ** (torch.arange(0, d, 2, dtype=torch.float32) / d)
+    angle = torch.arange(length, dtype=torch.float32)[:, None] * inv
+    return torch.cat([angle.cos(), angle.cos()], 1), torch.cat([-angle.sin(), angle.sin()], 1)
+
+
+def rotate(x, cos, sin):
+    """x [batch, T, heads, d]; pairs are (i, i + d/2)"""
+    half = x.shape[-1] // 2
+    return x * cos + torch.cat([x[..., half:], x[..., :half]], -1) * sin
+
+
+def attend(q, k, v, stretch=128):
+    """Causal attention. q [batch, kv, G, T, d]; k, v [batch, kv, T, d]. A stretch of queries sees only
+    the keys up to its own end, so the upper triangle is mostly never computed."""
+    b, kv, group, length, d = q.shape
+    q, out = q * (1 / math.sqrt(d)), []
+    for i in range(0, length, stretch):
+        end = min(length, i + stretch)
+        s = torch.matmul(q[:, :, :, i:end].reshape(b * kv, group * (end - i), d),
+                         k[:, :, :end].reshape(b * kv, end, d).transpose(1, 2))
+        mask = torch.full((end - i, end), -1e4, dtype=q.dtype).triu_(i + 1)
+        s = (s.view(b * kv, group, end - i, end) + mask).softmax(-1).view(b * kv, -1, end)
+        out.append(torch.matmul(s, v[:, :, :end].reshape(b * kv, end, d)).view(b, kv, group, end - i, d))
+    return torch.cat(out, 3)
+
+
+def hidden(c, w, ids, compute=torch.bfloat16, linear=F.linear):
+    """ids [batch, T] -> what the output matrix is applied to, [batch, T, width]. `w` maps names to
+    tensors; `linear(x, weight)` may be replaced by one that watches its inputs."""
+    b, length = ids.shape
+    heads, kv, width = c["num_attention_heads"], c["num_key_value_heads"], c["hidden_size"]
+    d, eps, depth = width // heads, c["rms_norm_eps"], c["scale_depth"] / math.sqrt(c["num_hidden_layers"])
+    cos, sin = (t[:, None].to(compute) for t in rope_tables(c, length))
+    x = F.embedding(ids, w["embed"]).float() * c["scale_emb"]
+    for n in range(c["num_hidden_layers"]):
+        h = Norm.apply(x, w["%d.norm_in" % n], eps, compute)
+        qkv = linear(h, w["%d.qkv" % n]).view(b, length, heads + 2 * kv, d)
+        qk = rotate(qkv[:, :, :heads + kv], cos, sin)
+        q = qk[:, :, :heads].permute(0, 2, 1, 3).reshape(b, kv, heads // kv, length, d)
+        k, v = (t.permute(0, 2, 1, 3) for t in (qk[:, :, heads:], qkv[:, :, heads + kv:]))
+        a = attend(q, k, v).view(b, heads, length, d).transpose(1, 2).reshape(b, length, width)
+        x = torch.add(x, linear(a, w["%d.o" % n]), alpha=depth)
+        h = Norm.apply(x, w["%d.norm_post" % n], eps, compute)
+        gate, up = linear(h, w["%d.gate_up" % n]).chunk(2, -1)
+        x = torch.add(x, linear(F.silu(gate) * up, w["%d.down" % n]), alpha=depth)
+    return Norm.apply(x, w["norm"], eps, compute) / (width / c["dim_model_base"])
+
+
+def loss_sum(c, w, rows, compute=torch.bfloat16):
+    """rows [batch, T + 1] -> the sum of the negative log-likelihood of tokens 1..T, in nats"""
+    h = hidden(c, w, rows[:, :-1], compute)
+    return Loss.apply(h.reshape(-1, h.shape[-1]), w["embed"], rows[:, 1:].reshape(-1))
