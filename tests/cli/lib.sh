@@ -26,7 +26,7 @@ fail() {
     failures=$((failures + 1))
     echo "FAILED: $*"
     echo "  exit $code"
-    sed 's/^/  out: /' out | head -n 8
+    sed 's/^/  out: /' out | head -n 40
     sed 's/^/  err: /' err | head -n 8
 }
 

@@ -117,12 +117,12 @@ waits_for_more 40
 types '\003'
 waits_for "[stopped]"
 waits_for ">>>"
-sleep 1.2
+sleep 2
 types 'half a line'
 sleep 0.3
 types '\003'
 waits_for ">>>"
-sleep 1.2
+sleep 2
 types '\003'
 waits_for "Ctrl-D to leave"
 waits_for ">>>" # what is typed before it goes with the next Ctrl-C
