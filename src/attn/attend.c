@@ -105,14 +105,15 @@ static void see(const struct attending *k, size_t kv_head, size_t row, uint8_t *
 typedef void pass_fn(const nct_selecting *k, const nct_selection *row, size_t span, void *scratch);
 
 /* Runs the steps on the desk for rows row .. row + n_rows - 1, on top of total. */
-static void run(const struct attending *k, const struct desk *b, size_t n_steps, size_t kv_head, size_t row,
-                size_t n_rows, float *total) {
+static void run(const struct attending *k, const struct desk *b, size_t n_steps, const nct_step *after,
+                size_t kv_head, size_t row, size_t n_rows, float *total) {
     size_t heads = n_rows * k->group;
     k->exec->kernels->attend(&(nct_attend_job){.k_type = k->cache->k_type,
                                                .v_type = k->cache->v_type,
                                                .step = b->step,
                                                .mask = b->mask,
                                                .n_steps = n_steps,
+                                               .after = after,
                                                .q = queries(k, kv_head, row),
                                                .q_stride = k->row_bytes,
                                                .n_rows = n_rows,
@@ -265,6 +266,19 @@ static size_t gather(const struct attending *k, size_t kv_head, size_t segment, 
     }
 }
 
+/* The first step of the task that this thread is likely to take next, which another thread may have taken: then what
+ * was fetched is of no use, and does no harm. */
+static const nct_step *step_after(const struct attending *k, int task, nct_step *step) {
+    size_t next = (size_t)task + (size_t)nct_pool_size(k->exec->pool), kv_head = next / k->n_segments;
+    if (kv_head >= k->cache->n_kv_heads)
+        return NULL;
+    size_t block = step_seen(k, kv_head, 0, (k->first_segment + next % k->n_segments) * NCT_SEGMENT_STEPS);
+    if (block == SIZE_MAX)
+        return NULL;
+    *step = block_at(k, kv_head, 0, block);
+    return step;
+}
+
 static void few_rows_segment(void *context, int task, int worker) {
     const struct attending *k = context;
     const struct desk *b = &k->desk[worker];
@@ -272,8 +286,9 @@ static void few_rows_segment(void *context, int task, int worker) {
     float *result = k->partial + (size_t)task * k->partial_floats;
     memset(result, 0, 2 * k->batch->n * k->group * sizeof *result); /* nothing yet */
     size_t n_steps = gather(k, kv_head, segment, b);
+    nct_step after;
     if (n_steps)
-        run(k, b, n_steps, kv_head, 0, k->batch->n, result);
+        run(k, b, n_steps, step_after(k, task, &after), kv_head, 0, k->batch->n, result);
 }
 
 /* Merges a wave's segments of one vector; after the last wave its total is the result. */
@@ -368,7 +383,7 @@ static void many_rows_tile(void *context, int task, int worker) {
         nct_cache_ask(k->cache, &asking, b->step[i]);
     nct_cache_ask_end(&asking);
     memset(b->total, 0, 2 * heads * sizeof *b->total);
-    run(k, b, n_steps, kv_head, row, n, b->total);
+    run(k, b, n_steps, NULL, kv_head, row, n, b->total);
     for (size_t v = 0; v < heads; v++)
         write_out(k, kv_head, row + v / k->group, v % k->group, b->total[heads + v],
                   b->total + 2 * heads + v * d);

@@ -66,6 +66,15 @@ static size_t windows_on_page(const nct_selecting *k, int level, size_t page, si
     return end > *first ? end - *first : 0;
 }
 
+/* Fetches a page's compressed keys while the page before is scored: each lies far from the last. */
+static void fetch_page(const nct_selecting *k, int level, size_t page, size_t end) {
+    if (page >= end || page >= k->cache->n_committed)
+        return;
+    const uint8_t *at = nct_cache_pooled(k->cache, level, k->layer, k->kv_head, page);
+    for (size_t i = 0; i < k->cache->pooled_bytes[level]; i += 64)
+        __builtin_prefetch(at + i, 0, 2);
+}
+
 /* Scores of windows first .. first + n - 1 of a page; those that end in a tree lie with the row's branch. */
 static void page_scores(const nct_selecting *k, const nct_selection *row, int level, size_t page, size_t first,
                         size_t n, float *out, size_t stride) {
@@ -98,6 +107,7 @@ void nct_select_normalise(const nct_selecting *k, const nct_selection *row, size
     float *score = scratch, *top = room.top + span * room.heads, *sum = room.sum + span * room.heads;
     for (size_t page = span * NCT_SPAN_PAGES; page < span_end(row, span); page++) {
         size_t count = windows_on_page(k, level, page, row->p, &first);
+        fetch_page(k, level, page + 1, span_end(row, span));
         if (count)
             page_scores(k, row, level, page, first, count, score + n, stride);
         n += count;
@@ -129,6 +139,7 @@ void nct_select_score(const nct_selecting *k, const nct_selection *row, size_t s
         merge_spans(&room, nct_selection_spans(row), h, top + h, inverse + h);
     for (size_t page = span * NCT_SPAN_PAGES; page < span_end(row, span); page++) {
         size_t count = windows_on_page(k, 0, page, row->p, &first);
+        fetch_page(k, 0, page + 1, span_end(row, span));
         if (!count)
             continue;
         page_scores(k, row, 0, page, first, count, score, stride);

@@ -193,6 +193,7 @@ typedef struct nct_attend_job {
     nct_kv_type k_type, v_type;
     const nct_step *step; /* [n_steps] */
     const uint64_t *mask; /* [n_steps][n_rows]: lanes that the row sees */
+    const nct_step *after; /* what is likely to be attended to next, to be fetched; or NULL */
     size_t n_steps;
     const uint8_t *q; /* readied for k_type: row t's head h is at t * q_stride + h * nct_query_bytes(d) */
     size_t q_stride;

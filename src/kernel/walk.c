@@ -67,7 +67,7 @@ static void run_step(const nct_walk *walk, const nct_attend_job *job, const segm
     size = (left + size - 1) / size;
     _Alignas(64) float score[NCT_TILE][NCT_STEP];
     /* the first tile fetches the next step's keys, the second its values: chosen blocks lie anywhere */
-    const nct_step *next = s + 1 < job->n_steps ? &job->step[s + 1] : NULL;
+    const nct_step *next = s + 1 < job->n_steps ? &job->step[s + 1] : job->after;
     const void *next_v = next ? next->v : NULL;
     nct_tile at = {.next_k = next ? next->k : NULL, .next_v = size == left ? next_v : NULL};
     size_t n = 0;
