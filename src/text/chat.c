@@ -311,16 +311,16 @@ static const struct row {
     const char *signs[3];
     uint64_t known;
 } rows[] = {
-    {{"minicpm5", true, true},
+    {{"minicpm5", true, true, NCT_CALLS_ELEMENTS},
      render_minicpm5,
      {"<|im_start|>", "<function name=", "<tool_response>"},
      0xb209d30c3b8db5b0u},
-    {{"minicpm3_tools", false, true},
+    {{"minicpm3_tools", false, true, NCT_CALLS_PYTHON},
      render_minicpm3_tools,
      {"<|im_start|>", "<|tool_call_start|>", "<|thought_start|>"},
      0x30b9618a145f1e32u},
-    {{"minicpm4.1", true, true}, render_minicpm41, {"<|im_start|>", "enable_thinking", "</think>"}, 0},
-    {{"minicpm4", false, true},
+    {{"minicpm4.1", true, true, NCT_CALLS_PYTHON}, render_minicpm41, {"<|im_start|>", "enable_thinking", "</think>"}, 0},
+    {{"minicpm4", false, true, NCT_CALLS_PYTHON},
      render_minicpm4,
      {"<|im_start|>", "<|im_end|>", "assistant"},
      0xad70d358c7c293cau},

@@ -2,6 +2,7 @@
 
 #include "base/utf8.h"
 #include "text/alphabet.h"
+#include "text/calls.h"
 
 /* The bytes that a piece of a byte-level vocabulary spells, to `out`. Returns their number. */
 static size_t spell_bytes(const nct_vocab *v, const nct_piece *p, char *out) {
@@ -207,7 +208,8 @@ const char *nct_text_stream_push(nct_text_stream *s, int32_t id, size_t *n_bytes
         size_t n = spell_bytes(s->vocab, p, spelled);
         for (size_t i = 0; i < n; i++)
             push_byte(s, (uint8_t)spelled[i]);
-    } else if (!p || p->kind != NCT_PIECE_SPECIAL || s->keep_special) {
+    } else if (!p || p->kind != NCT_PIECE_SPECIAL || s->keep_special ||
+               nct_calls_is_markup(nct_vocab_text(s->vocab, p), p->n_bytes)) {
         give_up(s);
         if (p)
             show(s, spelled, spell(s->vocab, p, spelled));

@@ -7,7 +7,8 @@
  *  that make none become U+FFFD each; one leading space of the whole is removed. An id that has no piece
  *  is U+FFFD. A stream gives the same, except in a run that mixes valid and invalid bytes: there the whole
  *  decoder, like the reference library, replaces every byte of the run, and a stream, which has already
- *  shown the valid ones, only the others.
+ *  shown the valid ones, only the others. And a stream shows special tokens that are markup of tool calls, without
+ *  which what a model says would be garbled (MiniCPM5's "<function" and its like).
  */
 #ifndef NCT_TEXT_STREAM_H
 #define NCT_TEXT_STREAM_H

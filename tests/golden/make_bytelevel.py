@@ -182,6 +182,19 @@ class Tokenizer:
         return out.decode("utf-8", errors="replace")
 
 
+def fold(t, text):
+    """What the authors of Ultra-FineWeb do to a document: see src/text/fold.h."""
+    text = regex.sub(r"\n{3,}", "\n\n", text).lower()
+    text = "".join(c for c in unicodedata.normalize("NFKD", text) if unicodedata.category(c) != "Mn")
+    text = " ".join(t.decode([i], False) for i in t.encode(text))
+    for sign, letter in ("\n", "n"), ("\r", "r"), ("\t", "t"):
+        text = text.replace(sign, "\\" + letter)
+    return regex.sub(r" +", " ", text).strip()
+
+
+FOLDED = ["", " ", "\n\n\n\n", "Hello  World", "a\n\n\n\n\nb\r\n\tc", "ΟΔΥΣΣΕΥΣ Σ ΑΣ. ΑΣΑ Σ'Σ", "İstanbul ÉLÈVE Å ﬁ ½ ①",
+          "ＦＵＬＬ　ｗｉｄｔｈ", "한국어 NAÏVE\u0301", "\u00a0 x \u3000", "\x1c\x85a\x1f", "a<s>B</S>", "小蝙蝠在黑暗中飞行。", "ᾼΣ", "ǅ ǈ ŒUVRE ẞ"]
+
 TEXTS = [
     "", " ", "  ", "   x", "x  ", "\n", "\n\n", " \n \n x", "a\n\nb", "a \n b", "\t\tx", "\r\n\r\nx", "x\r\n",
     "hello world", "Hello World", "HELLO world's", "it's IT'S it'S we'Ve I'LL i'D 'sup '' 's", "don't'll've",
@@ -233,7 +246,8 @@ def main():
         ids = [rng.randrange(n) if rng.random() < 0.5 else rng.randrange(8, 264) for _ in range(rng.randrange(1, 12))]
         decode.append({"ids": ids, "skip": t.decode(ids, True), "keep": t.decode(ids, False)})
     with open(folder + "/vectors.json", "w", encoding="utf-8") as f:
-        json.dump({"encode": encode, "decode": decode}, f, ensure_ascii=False, separators=(",", ":"))
+        folded = [{"text": x, "folded": fold(t, x)} for x in FOLDED + TEXTS + [random_text(rng) for _ in range(100)]]
+        json.dump({"encode": encode, "decode": decode, "fold": folded}, f, ensure_ascii=False, separators=(",", ":"))
         f.write("\n")
 
 
