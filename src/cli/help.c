@@ -55,6 +55,8 @@ static const topic topics[] = {
      "Floats that turn out to be ternary, as BitCPM4's are, are held in 2 bits a weight, exactly.\n"
      "Architectures: MiniCPM (MiniCPM3/4/4.1 with this graph, BitCPM4), and Llama of that family "
      "(MiniCPM5).\n"
+     "Tokenizers: tokenizer.json or tokenizer.model of MiniCPM4's kind, tokenizer.json of MiniCPM5's (byte-level\n"
+     "BPE), or what a bundle or GGUF holds of them.\n"
      "A name instead of a path is looked up in $XDG_DATA_HOME/noctule/models and beside the program.\n"
      "\n"
      "Frequency lists, for the head of a draft (noctule freq): ids, the most frequent first, as\n"

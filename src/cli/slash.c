@@ -269,7 +269,7 @@ static const slash slashes[] = {
     {"undo", "[N]", "drop the last turn, or N", do_undo},
     {"retry", "[TEMP]", "answer the last turn again, with the next seed", do_retry},
     {"sources", "[N]", "lines of files that attention chose most for the last answer", do_sources},
-    {"think", "[on|off|auto|N]", "reasoning before the answer, or how many tokens it may take", do_think},
+    {"think", "[on|off|N]", "reasoning before the answer, or how many tokens it may take", do_think},
     {"thinking", "[on|off]", "show reasoning as it comes, or count it", do_thinking},
     {"tool", "TEXT|@FILE", "the result of the tool call that the model made", do_tool},
     {"set", "[KEY VALUE]", "show or change sampling and limits", do_set},
