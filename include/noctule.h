@@ -89,6 +89,7 @@ typedef struct nct_model_info {
     const char *container;    /* "safetensors", "gguf" or "nct" */
     const char *weights;      /* what the layers are stored as, e.g. "gptq int4 g128", "bf16" */
     bool coded; /* the layers' matrices are codes, multiplied as 8-bit integers; not in exact mode */
+    bool thinks;               /* the template has a switch for thinking */
     const char *template_name; /* chat template renderer, "none" if the checkpoint has no template */
     int n_layers, hidden, n_heads, n_kv_heads, head_dim, intermediate, n_vocab;
     int max_positions;          /* native context window */

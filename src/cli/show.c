@@ -98,7 +98,7 @@ void nct_show_end(nct_show *s) {
 
 void nct_show_close(nct_show *s) {
     nct_keys_close(&s->keys);
-    nct_bytes_reset(&s->keys.typed);
+    nct_keys_return(&s->keys);
     nct_bytes_reset(&s->hidden);
 }
 

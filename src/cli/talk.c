@@ -15,6 +15,8 @@ int nct_talk_open(const nct_cli *cli, const nct_engine *engine, bool plain, nct_
                              a->system ? "--system" : "--tools",
                              a->raw || a->ids ? "this run uses none" : "the model has none",
                              a->system ? "--system" : "--tools");
+    if (a->think == NCT_THINK_ON && !info.thinks)
+        nct_say_warning(cli, "the template of %s has no switch for thinking, so --think on changes nothing", info.name);
     int code = a->system ? nct_input_option(cli, a->system, "--system", &t->system) : NCT_EXIT_OK;
     if (code == NCT_EXIT_OK && a->tools)
         code = nct_input_option(cli, a->tools, "--tools", &t->tools);

@@ -155,6 +155,14 @@ void nct_keys_close(nct_keys *keys) {
     keys->open = false;
 }
 
+void nct_keys_return(nct_keys *keys) {
+#ifdef TIOCSTI
+    for (size_t i = 0; i < keys->typed.n && ioctl(STDIN_FILENO, TIOCSTI, keys->typed.data + i) == 0; i++)
+        ;
+#endif
+    nct_bytes_reset(&keys->typed);
+}
+
 /* ------------------------------------------------------------------ typing */
 
 struct nct_editor {

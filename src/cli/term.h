@@ -55,6 +55,8 @@ void nct_keys_open(const nct_term *term, nct_keys *keys);
 bool nct_keys_pressed(nct_keys *keys, char key);
 /** The terminal is as before; keys->typed stays. */
 void nct_keys_close(nct_keys *keys);
+/** Gives what was typed back to the terminal, for the shell that reads it next, where the system allows that. */
+void nct_keys_return(nct_keys *keys);
 
 /* ------------------------------------------------------------------ typing */
 

@@ -240,6 +240,7 @@ void nct_engine_info(const nct_engine *e, nct_model_info *info) {
     *info = (nct_model_info){
         .path = e->path, .name = e->name, .architecture = e->architecture, .container = e->container,
         .weights = e->weights_label, .coded = is_coded(e), .template_name = e->chat ? nct_chat_template_name(e->chat) : "none",
+        .thinks = e->chat && e->chat->thinks,
         .n_layers = (int)c->n_layers, .hidden = (int)c->hidden, .n_heads = (int)c->n_heads,
         .n_kv_heads = (int)c->n_kv_heads, .head_dim = (int)c->head_dim, .intermediate = (int)c->intermediate,
         .n_vocab = (int)c->n_vocab, .max_positions = (int)c->max_positions, .tied = c->tied,

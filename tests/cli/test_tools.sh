@@ -99,6 +99,8 @@ exits 0; prints '"thinking":3}'
 holds "the block is closed as text" sh -c 'grep -q "\"thinking\":\"[^\"]" out && grep -q "\"text\":\"[^\"]" out'
 run run --think-budget -1 x </dev/null
 exits 2
+run run -m "$model" --think on -n 1 x </dev/null
+exits 0; says "no switch for thinking"
 printf '/think\n/think 3\n/think\n/think off\n/think maybe\n/thinking\n/thinking on\n/thinking no\n' >turns.txt
 run chat -q --script <turns.txt
 exits 0; says "thinking is auto"; says "ends after 3 tokens"; says "thinking is off"; says "not 'maybe'"
