@@ -89,6 +89,7 @@ typedef struct nct_model_info {
     const char *container;    /* "safetensors", "gguf" or "nct" */
     const char *weights;      /* what the layers are stored as, e.g. "gptq int4 g128", "bf16" */
     bool coded; /* the layers' matrices are codes, multiplied as 8-bit integers; not in exact mode */
+    bool thinks;               /* the template has a switch for thinking */
     const char *template_name; /* chat template renderer, "none" if the checkpoint has no template */
     int n_layers, hidden, n_heads, n_kv_heads, head_dim, intermediate, n_vocab;
     int max_positions;          /* native context window */
@@ -214,6 +215,12 @@ nct_status nct_chat_encode(const nct_engine *engine, const nct_message *messages
 /** The same as text, for people to look at. */
 nct_status nct_chat_render(const nct_engine *engine, const nct_message *messages, size_t n_messages,
                            const nct_chat_options *options, char **text, size_t *n_bytes, nct_error *err);
+
+/** Takes the tool calls out of an answer, in the form that the checkpoint's template asks for. *calls is a JSON array as
+ *  OpenAI's tool_calls, *content the rest of the text; both allocated, freed with nct_free, NUL-terminated. Both are NULL
+ *  where there is no call; one that is not well-formed is none. tools: the definitions as in nct_chat_options, or NULL. */
+nct_status nct_chat_calls(const nct_engine *engine, const char *text, size_t n_bytes, const char *tools, char **content,
+                          char **calls, nct_error *err);
 
 /** True for ids that end an answer. */
 bool nct_is_eos(const nct_engine *engine, int32_t id);

@@ -14,6 +14,7 @@ static const struct {
     {"coded",
      {.seed = 2, .weights = NCT_TINY_GPTQ_ACT, .scattered = true, .hidden = 160, .heads = 5, .kv_heads = 1}},
     {"minima", {.seed = 3, .weights = NCT_TINY_AWQ, .group = 64}},
+    {"bytes", {.seed = 5, .weights = NCT_TINY_BF16, .llama = true, .bytes = true, .vocab = 704, .head_dim = 64}},
     {"sparse", {.seed = 4, .weights = NCT_TINY_F32, .sparse = true}},
 };
 

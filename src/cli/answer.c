@@ -1,6 +1,7 @@
 #define _GNU_SOURCE
 #include "cli/answer.h"
 
+#include <stdio.h>
 #include <string.h>
 
 #include "base/clock.h"
@@ -14,10 +15,18 @@ const char *nct_finish_name(nct_finish finish) {
 
 typedef enum where { BEFORE, THINKING, AFTER, TEXT } where;
 
+/* Around thinking: as models have it, and as the template of MiniCPM3 with tools asks for it. */
+typedef struct tags {
+    const char *open, *close;
+} tags;
+static const tags all_tags[] = {{"<think>", "</think>"}, {"<|thought_start|>", "<|thought_end|>"}};
+enum { N_TAGS = sizeof all_tags / sizeof *all_tags };
+
 typedef struct filter {
     const nct_answer_options *o;
     nct_answer *answer;
     where where;
+    const tags *tags; /* of the block at hand */
     nct_bytes held; /* came in, but not yet known to be what */
     bool started;   /* of a thinking block: something but newlines was seen */
     bool stopped;   /* a stop string was found */
@@ -48,38 +57,45 @@ static size_t begun(const char *text, size_t n, const char *word) {
 
 static bool is_space(char c) { return c == ' ' || c == '\n' || c == '\r' || c == '\t'; }
 
-static const char opening[] = "<think>", closing[] = "</think>";
-
 /* Each state takes what it understands of the held text; false: more is needed. */
 
 static bool before(filter *f) {
-    size_t space = 0, length = sizeof opening - 1;
+    size_t space = 0;
+    bool may_come = false;
     while (space < f->held.n && is_space(f->held.data[space]))
         space++;
     size_t n = f->held.n - space;
-    if (memcmp(f->held.data + space, opening, n < length ? n : length) != 0) {
-        f->where = TEXT;
+    for (size_t i = 0; i < (f->o->tools ? N_TAGS : 1); i++) {
+        size_t length = strlen(all_tags[i].open);
+        if (memcmp(f->held.data + space, all_tags[i].open, n < length ? n : length) != 0)
+            continue;
+        may_come = n < length;
+        if (may_come)
+            continue;
+        drop_held(f, space + length);
+        f->where = THINKING;
+        f->tags = &all_tags[i];
+        f->answer->has_thinking = true;
         return true;
     }
-    if (n < length)
-        return false;
-    drop_held(f, space + length);
-    f->where = THINKING;
-    f->answer->has_thinking = true;
-    return true;
+    if (!may_come)
+        f->where = TEXT;
+    return !may_come;
 }
 
 static nct_status thinking(filter *f, bool *again, nct_error *err) {
     while (!f->started && f->held.n && f->held.data[0] == '\n')
         drop_held(f, 1);
     f->started = f->started || f->held.n > 0;
-    char *end = f->held.n ? memmem(f->held.data, f->held.n, closing, sizeof closing - 1) : NULL;
+    const char *closing = f->tags->close;
+    size_t length = strlen(closing);
+    char *end = f->held.n ? memmem(f->held.data, f->held.n, closing, length) : NULL;
     size_t n = end ? (size_t)(end - f->held.data) : f->held.n - begun(f->held.data, f->held.n, closing);
     size_t shown = n;
     while (shown > 0 && f->held.data[shown - 1] == '\n') /* newlines before the tag belong to the tag */
         shown--;
     NCT_TRY(emit(f, true, f->held.data, shown, err));
-    drop_held(f, end ? n + sizeof closing - 1 : shown);
+    drop_held(f, end ? n + length : shown);
     if (end)
         f->where = AFTER;
     *again = end != NULL;
@@ -245,20 +261,27 @@ struct taking {
     nct_text_stream *stream;
     filter *f;
     uint64_t began, first; /* the call; the first token */
+    bool close;            /* the budget of thinking is used up */
     nct_status status;     /* of what was done with them */
     nct_error *err;
 };
+
+static nct_status put_id(struct taking *k, int32_t id) {
+    nct_answer *a = k->f->answer;
+    NCT_TRY(add_id(a, id, k->err));
+    if (a->n_ids == 1) {
+        a->first_s = seconds_since(k->began);
+        k->first = nct_clock_ns();
+    }
+    return NCT_OK;
+}
 
 static nct_status take_token(struct taking *k, int32_t id, bool *over) {
     filter *f = k->f;
     nct_answer *a = f->answer;
     size_t n;
     *over = true;
-    NCT_TRY(add_id(a, id, k->err));
-    if (a->n_ids == 1) {
-        a->first_s = seconds_since(k->began);
-        k->first = nct_clock_ns();
-    }
+    NCT_TRY(put_id(k, id));
     if (nct_is_eos(k->engine, id) && !f->o->ignore_eos) {
         a->finish = NCT_FINISH_STOP;
         return NCT_OK;
@@ -267,6 +290,8 @@ static nct_status take_token(struct taking *k, int32_t id, bool *over) {
     NCT_TRY(push(f, bytes, n, k->err));
     a->n_thinking += f->where == THINKING;
     *over = is_over(k->session, f->o, f, a);
+    k->close = !*over && f->where == THINKING && f->o->has_budget && a->n_thinking >= f->o->budget;
+    *over = *over || k->close;
     return NCT_OK;
 }
 
@@ -282,50 +307,109 @@ static void pass_generated_choice(void *context, const nct_choice *choice) {
     k->f->o->on_choice(k->f->o->choice_context, choice);
 }
 
-static nct_status generate(const nct_engine *engine, nct_session *session, const nct_answer_options *o,
-                           nct_text_stream *stream, filter *f, uint64_t began, nct_error *err) {
-    nct_answer *a = f->answer;
-    size_t n;
-    nct_rounds rounds;
-    struct taking k = {.engine = engine,
-                       .session = session,
-                       .stream = stream,
-                       .f = f,
-                       .began = began,
-                       .first = began,
-                       .err = err};
+/* The ids that close a thinking block. The space that some tokenizers put in front of a text is left out. */
+static nct_status closing_ids(const nct_engine *engine, const tags *around, int32_t **ids, size_t *n_ids,
+                              nct_error *err) {
+    char text[64];
+    size_t n_piece = 0;
+    int n = snprintf(text, sizeof text, "\n%s\n\n", around->close);
+    NCT_TRY(nct_encode(engine, text, (size_t)n, true, false, ids, n_ids, err));
+    const char *piece = *n_ids ? nct_token_piece(engine, (*ids)[0], &n_piece) : NULL;
+    if (n_piece == 3 && memcmp(piece, "\xe2\x96\x81", 3) == 0)
+        memmove(*ids, *ids + 1, --*n_ids * sizeof **ids);
+    return NCT_OK;
+}
+
+/* Closes the thinking block for the model: what does so is fed like a prompt, behind the last token, which the session
+   does not hold yet. */
+static nct_status close_thinking(struct taking *k, nct_session *session, bool *over) {
+    const nct_answer_options *o = k->f->o;
+    nct_answer *a = k->f->answer;
+    int32_t *ids = NULL;
+    size_t n_ids = 0, n, held = (size_t)nct_session_length(session), had = a->n_prompt + a->n_ids;
+    k->close = false;
+    NCT_TRY(closing_ids(k->engine, k->f->tags, &ids, &n_ids, k->err));
+    nct_status status = NCT_OK;
+    *over = had + n_ids > (size_t)nct_session_limit(session) || (o->max_tokens && a->n_ids + n_ids >= o->max_tokens);
+    if (*over)
+        a->finish = NCT_FINISH_LENGTH;
+    for (size_t i = 0; i < n_ids && !*over && status == NCT_OK; i++) {
+        status = put_id(k, ids[i]);
+        const char *bytes = nct_text_stream_push(k->stream, ids[i], &n);
+        if (status == NCT_OK)
+            status = push(k->f, bytes, n, k->err);
+    }
+    nct_free(ids);
+    NCT_TRY(status);
+    if (*over)
+        return NCT_OK;
+    nct_feed_options feed = {.stop = nct_signals_flag()};
+    size_t first = held - a->n_prompt; /* of the answer's tokens, the first that is not held */
+    return nct_session_feed(session, a->ids + first, a->n_ids - first, &feed, k->err);
+}
+
+/* Generates until the answer is over or thinking has used its budget. */
+static nct_status generate_part(struct taking *k, nct_session *session) {
+    const nct_answer_options *o = k->f->o;
+    nct_answer *a = k->f->answer;
+    nct_rounds rounds = {0};
     nct_generate_options options = {.sampling = &o->sampling,
                                     .n_prompt = (int)a->n_prompt,
                                     .sample = o->sample,
                                     .take = take,
                                     .stop = nct_signals_flag(),
                                     .on_choice = o->on_choice ? pass_generated_choice : NULL,
-                                    .context = &k,
+                                    .context = k,
                                     .rounds = &rounds};
-    nct_status status = nct_session_generate(session, &options, err);
-    NCT_TRY(k.status);
+    nct_status status = nct_session_generate(session, &options, k->err);
+    a->n_rounds += (size_t)rounds.n_rounds;
+    a->n_guessed += (size_t)rounds.n_guessed;
+    a->n_accepted += (size_t)rounds.n_accepted;
+    return k->status != NCT_OK ? k->status : status;
+}
+
+static nct_status generate(const nct_engine *engine, nct_session *session, const nct_answer_options *o,
+                           nct_text_stream *stream, filter *f, uint64_t began, nct_error *err) {
+    nct_answer *a = f->answer;
+    size_t n;
+    struct taking k = {.engine = engine,
+                       .session = session,
+                       .stream = stream,
+                       .f = f,
+                       .began = began,
+                       .first = began,
+                       .close = f->where == THINKING && o->has_budget && o->budget == 0,
+                       .err = err};
+    nct_status status = NCT_OK;
+    bool over = false;
+    while (!over && status == NCT_OK) {
+        if (k.close)
+            status = close_thinking(&k, session, &over);
+        if (!over && status == NCT_OK)
+            status = generate_part(&k, session);
+        over = over || !k.close;
+    }
     if (status == NCT_E_STOPPED) {
         a->finish = finish_of_signal();
         status = NCT_OK;
     }
     NCT_TRY(status);
     a->decode_s = seconds_since(k.first);
-    a->n_decode = a->n_ids - 1;
-    a->n_rounds = (size_t)rounds.n_rounds;
-    a->n_guessed = (size_t)rounds.n_guessed;
-    a->n_accepted = (size_t)rounds.n_accepted;
+    a->n_decode = a->n_ids ? a->n_ids - 1 : 0;
     if (!f->stopped) {
         const char *bytes = nct_text_stream_end(stream, &n);
         NCT_TRY(push(f, bytes, n, err));
     }
-    return finish(f, err);
+    NCT_TRY(finish(f, err));
+    return o->tools ? nct_chat_calls(engine, a->text.data ? a->text.data : "", a->text.n, o->tools, &a->content, &a->calls, err)
+                    : NCT_OK;
 }
 
 nct_status nct_answer_make(const nct_engine *engine, nct_session *session, const int32_t *prompt,
                            size_t n_prompt, const nct_answer_options *o, nct_answer *a, nct_error *err) {
     uint64_t began = nct_clock_ns();
     *a = (nct_answer){.n_prompt = n_prompt};
-    filter f = {.o = o, .answer = a, .where = o->in_thinking ? THINKING : o->find_thinking ? BEFORE : TEXT};
+    filter f = {.o = o, .answer = a, .tags = all_tags, .where = o->in_thinking ? THINKING : o->find_thinking ? BEFORE : TEXT};
     a->has_thinking = o->in_thinking;
     if (n_prompt == 0)
         return nct_fail(err, NCT_E_ARGUMENT,
@@ -350,6 +434,8 @@ nct_status nct_answer_make(const nct_engine *engine, nct_session *session, const
 void nct_answer_close(nct_answer *a) {
     nct_bytes_reset(&a->text);
     nct_bytes_reset(&a->thinking);
+    nct_free(a->calls);
+    nct_free(a->content);
     nct_free(a->ids);
     *a = (nct_answer){0};
 }

@@ -1,7 +1,8 @@
 /** One answer: feed the prompt, draw tokens until something ends it, and pass the text on as it comes.
  *
  *  The text goes through two filters. The first finds a thinking block, `<think>` ... `</think>`, at the
- *  beginning of the answer; the tags are ordinary text and may be cut anywhere. The second finds stop strings
+ *  beginning of the answer (or, as the template with tools has it, `<|thought_start|>` ...); the tags are ordinary text
+ *  and may be cut anywhere. The second finds stop strings
  *  in what follows; a text that may be the beginning of one is held back until that is known. Both look at
  *  bytes one by one, so what comes out does not depend on how tokens cut the text.
  */
@@ -28,6 +29,9 @@ typedef struct nct_answer_options {
     bool continuation;  /* the answer continues a text: keep its leading space */
     bool find_thinking; /* look for a thinking block */
     bool in_thinking;   /* the prompt ends inside one */
+    bool has_budget;    /* the block is closed, if the model has not, after so many tokens */
+    size_t budget;
+    const char *tools;  /* definitions, if the model was given any: calls are looked for in the answer */
     const nct_list *stops;
     const char *prefix; /* the beginning that was given: text of the answer before any token, or NULL */
     /* Pieces of the answer, never cutting a character; false ends it. */
@@ -42,7 +46,8 @@ typedef struct nct_answer_options {
 typedef struct nct_answer {
     nct_bytes text, thinking;
     bool has_thinking;
-    int32_t *ids; /* generated, the end token included */
+    char *calls, *content; /* tool calls as a JSON array, and the text without them; NULL: there are none */
+    int32_t *ids; /* generated, the end token included, and what closed a thinking block for the model */
     size_t n_ids, ids_capacity;
     size_t n_prompt, n_cached, n_thinking; /* tokens */
     nct_finish finish;
@@ -59,6 +64,11 @@ nct_status nct_answer_make(const nct_engine *engine, nct_session *session, const
                            size_t n_prompt, const nct_answer_options *options, nct_answer *answer,
                            nct_error *err);
 void nct_answer_close(nct_answer *answer);
+
+/** finish_reason in JSON. */
+static inline const char *nct_answer_reason(const nct_answer *a) {
+    return a->calls && a->finish == NCT_FINISH_STOP ? "tool_calls" : nct_finish_name(a->finish);
+}
 
 /** Tokens of a pass of decoding, on average: 1 without guesses. */
 static inline double nct_mean_accept(const nct_answer *a) {

@@ -61,6 +61,7 @@ typedef struct nct_args {
     double temperature, top_p, min_p, repeat_penalty, presence_penalty, frequency_penalty;
     int64_t top_k, repeat_last_n, seed; /* seed -1: draw one */
     int64_t think;                      /* nct_think */
+    int64_t think_budget;               /* tokens */
     bool show_thinking;
 
     const char *output;
@@ -104,7 +105,8 @@ typedef struct nct_args {
     const char *classifier, *label; /* filter */
     double min_score;
     bool score;
-    int64_t preprocess; /* 0 none */
+    int64_t preprocess; /* 0 none, 1 ultrafineweb */
+    const char *tokenizer;
 
     nct_list words;  /* what is no option, the command's own words left out */
     nct_list noops;  /* flags that were accepted and do nothing, as typed */

@@ -8,6 +8,7 @@
 #include <sys/stat.h>
 
 #include "base/clock.h"
+#include "base/json.h"
 #include "base/map.h"
 #include "cli/input.h"
 #include "cli/open.h"
@@ -35,6 +36,20 @@ static void print_stats(const nct_chat *c, const nct_answer *a) {
     if (line.data)
         nct_say_dim(c->cli, "%s", line.data);
     nct_bytes_reset(&line);
+}
+
+/* What the model asks for, and how to answer it. */
+static void print_calls(const nct_chat *c, const nct_answer *a) {
+    nct_json *calls = NULL;
+    if (nct_json_parse("calls", a->calls, strlen(a->calls), &calls, NULL) != NCT_OK)
+        return;
+    for (const nct_json *call = nct_json_first(calls); call; call = nct_json_next(call)) {
+        const nct_json *function = nct_json_get(call, "function");
+        nct_say_note(c->cli, "tool call: %s %s    (/tool RESULT answers it)",
+                     nct_json_string(nct_json_get(function, "name"), ""),
+                     nct_json_string(nct_json_get(function, "arguments"), ""));
+    }
+    nct_json_close(calls);
 }
 
 /* Ends the line that the answer stands on, and says why it is no longer. */
@@ -199,6 +214,9 @@ bool nct_chat_answer(nct_chat *c) {
     nct_answer_options options = {.sampling = c->sampling,
                                   .continuation = c->talk.plain,
                                   .find_thinking = !c->talk.plain,
+                                  .has_budget = a->think_budget != NCT_UNSET,
+                                  .budget = a->think_budget != NCT_UNSET ? (size_t)a->think_budget : 0,
+                                  .tools = c->talk.options.tools,
                                   .ignore_eos = a->ignore_eos,
                                   .stops = &a->stops,
                                   .emit = nct_show_piece,
@@ -228,7 +246,8 @@ bool nct_chat_answer(nct_chat *c) {
         nct_free(ids);
         return false;
     }
-    nct_answer made;
+    nct_answer made = {0};
+    c->show.answer = &made;
     nct_signals_alarm(isnan(a->timeout) ? 0 : a->timeout);
     nct_meter_begin(c->cli, "reading", &c->show.meter);
     nct_status status = nct_answer_make(c->engine, c->session, ids, n_ids, &options, &made, &err);
@@ -237,6 +256,8 @@ bool nct_chat_answer(nct_chat *c) {
     bool taken = status == NCT_OK && made.n_ids > 0;
     if (status == NCT_OK) {
         print_end(c, &made);
+        if (made.calls)
+            print_calls(c, &made);
         if (made.n_ids)
             print_stats(c, &made);
         if (made.finish == NCT_FINISH_INTERRUPTED)
@@ -252,6 +273,7 @@ bool nct_chat_answer(nct_chat *c) {
         if (a->sources)
             nct_chat_sources(c, NCT_CHAT_SOURCES);
     }
+    c->show.answer = NULL;
     nct_answer_close(&made);
     nct_free(ids);
     return taken;
@@ -311,6 +333,20 @@ static int fit_files(nct_chat *c, const char *text, size_t n) {
     if (count_first(&first, &fit.n_ids, &err) != NCT_OK)
         return nct_say_status(c->cli, &err);
     return nct_overflow_fit(&fit, &n_dropped);
+}
+
+bool nct_chat_tell(nct_chat *c, const char *text, size_t n) {
+    nct_error err = {0};
+    size_t before = c->talk.n_turns;
+    if (nct_talk_tell(&c->talk, text, n, &err) != NCT_OK) {
+        c->code = nct_say_status(c->cli, &err);
+        return false;
+    }
+    c->retries = 0;
+    if (nct_chat_answer(c))
+        return true;
+    nct_talk_cut(&c->talk, before);
+    return false;
 }
 
 /* A turn and its answer. A turn without an answer is taken back, so that it can be sent again. */
@@ -408,6 +444,8 @@ static int converse(nct_chat *c) {
     nct_signals_clear();
     while (stay && !c->show.output.failure) {
         /* a signal is forgotten where it was answered, not here: the next may have come already */
+        nct_editor_push(c->editor, c->show.keys.typed.data, c->show.keys.typed.n);
+        c->show.keys.typed.n = 0;
         nct_typed typed = read_message(c, &message);
         if (typed == NCT_TYPED_INTERRUPT) {
             stay = interrupted(c, message.n == 0);
@@ -572,6 +610,7 @@ int nct_chat_main(nct_cli *cli) {
         nct_keep_learned(cli, c.engine, c.session);
         code = nct_output_close(&c.show.output, code);
     }
+    nct_show_close(&c.show);
     nct_sources_close(&c.sources);
     nct_talk_close(&c.talk);
     nct_prompt_close(&c.files);

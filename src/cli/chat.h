@@ -30,6 +30,9 @@ typedef struct nct_chat {
 /** Answers the turns as they stand. True if an answer was added to them. */
 bool nct_chat_answer(nct_chat *chat);
 
+/** A tool's result as a turn, and the answer to it. */
+bool nct_chat_tell(nct_chat *chat, const char *text, size_t n);
+
 /** Obeys a line that begins with a single slash (and is cut into words). False: leave the chat. */
 bool nct_chat_obey(nct_chat *chat, char *line);
 

@@ -3,13 +3,18 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "base/map.h"
 #include "cli/corpus.h"
 #include "cli/output.h"
 #include "text/fasttext.h"
+#include "text/fold.h"
+
+enum { ULTRAFINEWEB = 1 }; /* of --preprocess */
 
 typedef struct filter {
     const nct_cli *cli;
     nct_fasttext *model;
+    nct_vocab *vocab; /* documents are folded, and segmented by it; NULL: they are not */
     size_t label;
     double min_score;
     nct_fasttext_scratch *scratch; /* [threads] */
@@ -73,7 +78,16 @@ static nct_status pass(const filter *f, const nct_json *json, const char *line, 
 static nct_status judge(filter *f, const nct_json *json, const char *text, size_t n_text, const char *line,
                         size_t n_line, size_t index, int worker, nct_error *err) {
     float score = 0;
-    NCT_TRY(nct_fasttext_score(f->model, f->label, text, n_text, &f->scratch[worker], &score, err));
+    nct_bytes folded = {0};
+    nct_status status = f->vocab ? nct_fold_add(f->vocab, text, n_text, &folded, err) : NCT_OK;
+    if (status == NCT_OK && f->vocab) {
+        text = folded.data ? folded.data : "";
+        n_text = folded.n;
+    }
+    if (status == NCT_OK)
+        status = nct_fasttext_score(f->model, f->label, text, n_text, &f->scratch[worker], &score, err);
+    nct_bytes_reset(&folded);
+    NCT_TRY(status);
     f->piece[index].n++;
     if (!(score >= f->min_score)) /* a damaged model may say what is no number */
         return NCT_OK;
@@ -152,6 +166,39 @@ static int open_model(filter *f) {
     return NCT_EXIT_OK;
 }
 
+static bool ends_with(const char *s, const char *end) {
+    size_t n = strlen(s), m = strlen(end);
+    return n >= m && strcmp(s + n - m, end) == 0;
+}
+
+static nct_status open_tokenizer(const char *path, nct_vocab **vocab, nct_error *err) {
+    bool json = ends_with(path, ".json");
+    if (nct_is_directory(path))
+        return nct_vocab_open_directory(path, vocab, err);
+    if (!json && !ends_with(path, ".model")) {
+        nct_checkpoint *checkpoint = NULL;
+        NCT_TRY(nct_checkpoint_open(path, &checkpoint, err));
+        nct_status status = nct_vocab_open(checkpoint, vocab, err);
+        nct_checkpoint_close(checkpoint);
+        return status;
+    }
+    nct_map map;
+    NCT_TRY(nct_map_open(path, &map, err));
+    nct_vocab_source source = {.main = {path, map.data, map.n_bytes}};
+    nct_status status =
+        json ? nct_vocab_read_json(&source, vocab, err) : nct_vocab_read_model(&source, vocab, err);
+    nct_map_close(&map);
+    return status;
+}
+
+static int open_preprocessing(filter *f) {
+    const nct_args *a = &f->cli->args;
+    nct_error err = {0};
+    if (a->preprocess == ULTRAFINEWEB)
+        open_tokenizer(a->tokenizer, &f->vocab, &err);
+    return nct_say_status(f->cli, &err);
+}
+
 static int run(filter *f, int n_threads) {
     static const char *const standard[] = {"-"};
     const nct_list *words = &f->cli->args.words;
@@ -192,6 +239,13 @@ static int check(const nct_cli *cli) {
             cli, NCT_EXIT_USAGE,
             "which documents are good enough?\ntry: --min-score 0.5\n     --score    (all of them, "
             "with their scores)");
+    if (a->preprocess == ULTRAFINEWEB && !a->tokenizer)
+        return nct_say_error(cli, NCT_EXIT_USAGE,
+                             "--preprocess ultrafineweb needs the tokenizer that the classifier was trained with\n"
+                             "try: --tokenizer tokenizer.json");
+    if (a->tokenizer && a->preprocess != ULTRAFINEWEB)
+        return nct_say_error(cli, NCT_EXIT_USAGE,
+                             "--tokenizer is for --preprocess ultrafineweb, which was not asked for");
     if (a->words.n == 0 && cli->term.in_tty)
         return nct_say_error(cli, NCT_EXIT_USAGE,
                              "no documents\ntry: noctule filter ... FILE\n"
@@ -204,6 +258,8 @@ int nct_filter_main(nct_cli *cli) {
     int n_threads = 0, code = check(cli);
     if (code == NCT_EXIT_OK)
         code = open_model(&f);
+    if (code == NCT_EXIT_OK)
+        code = open_preprocessing(&f);
     if (code == NCT_EXIT_OK) {
         n_threads = nct_corpus_threads(cli);
         code = run(&f, n_threads);
@@ -213,6 +269,7 @@ int nct_filter_main(nct_cli *cli) {
     nct_free(f.scratch);
     for (size_t i = 0; i < NCT_CORPUS_PIECES; i++)
         nct_bytes_reset(&f.piece[i].out);
+    nct_vocab_close(f.vocab);
     nct_fasttext_close(f.model);
     return code;
 }

@@ -71,11 +71,14 @@ static const nct_command commands[] = {
      "become {\"text\", \"score\"}.\n"
      "\n"
      "A score is what fastText's predict prints for the label: a probability and 0.00001 more. It is given the\n"
-     "document as it is, as one line; a classifier whose authors prepare their texts first (other case, words cut\n"
-     "apart) wants the same done before: --preprocess none is the only choice so far.\n"
+     "document as it is, as one line. --preprocess ultrafineweb does to it first what the authors of Ultra-FineWeb\n"
+     "do: small letters, no marks, line feeds collapsed, and words cut by the tokenizer that lies beside their\n"
+     "classifiers (--tokenizer, which any other tokenizer.json or .model may be too).\n"
      "\n"
      "  zcat pile.jsonl.gz | noctule filter --classifier quality.bin --label hq --min-score 0.5 > good.jsonl\n"
-     "  noctule filter --classifier lid.176.ftz --label zh --score docs.txt | head\n",
+     "  noctule filter --classifier lid.176.ftz --label zh --score docs.txt | head\n"
+     "  noctule filter --classifier ultra_fineweb_en.bin --label pos --min-score 0.5 --preprocess ultrafineweb\\\n"
+     "    --tokenizer local_tokenizer/tokenizer.json docs.jsonl > good.jsonl\n",
      nct_filter_main},
     {"bench mem", NCT_CMD_BENCH_MEM, "", "read bandwidth by threads, pages and nodes; peaks of arithmetic",
      "The roofline that the other tables are judged against, and how it hangs on the number of threads and the\n"

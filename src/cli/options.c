@@ -78,6 +78,8 @@ const nct_option nct_option_table[] = {
      .words = "auto|on|off"},
     {"no-think", NCT_KIND_PRESET, GENERATE | WARM | TOKENIZE | QUIZ, "Answer", NO_FIELD,
      .help = "short for --think off", .words = "think=off"},
+    {"think-budget", NCT_KIND_COUNT, GENERATE, "Answer", FIELD(think_budget),
+     .help = "close the reasoning after N tokens and answer", .value = "N", .standard = "none", .high = 1e9},
     {"show-thinking", NCT_KIND_FLAG, GENERATE, "Answer", FIELD(show_thinking),
      .help = "print the reasoning on stderr"},
     {"ignore-eos", NCT_KIND_FLAG, GENERATE, "Answer", FIELD(ignore_eos),
@@ -152,8 +154,11 @@ const nct_option nct_option_table[] = {
      .high = 2},
     {"score", NCT_KIND_FLAG, FILTER, "Corpus", FIELD(score), .help = "add the score to what is passed"},
     {"preprocess", NCT_KIND_CHOICE, FILTER, "Corpus", FIELD(preprocess),
-     .help = "what is done to a document before it is scored", .value = "none", .standard = "none",
-     .words = "none"},
+     .help = "what is done to a document before it is scored", .value = "none|ultrafineweb", .standard = "none",
+     .words = "none|ultrafineweb"},
+    {"tokenizer", NCT_KIND_TEXT, FILTER, "Corpus", FIELD(tokenizer),
+     .help = "what --preprocess ultrafineweb segments by: tokenizer.json or .model, a model, or its folder",
+     .value = "FILE"},
 
     /* evaluation */
     {"tokens", NCT_KIND_COUNT, PPL, "Evaluation", FIELD(tokens), .help = "use the first N tokens of the text",

@@ -247,11 +247,16 @@ static nct_status write_json(const run *r, nct_bytes *out, nct_error *err) {
     make_id(id);
     bool cut = a->finish != NCT_FINISH_STOP || r->n_dropped;
     NCT_TRY(nct_bytes_printf(out, err, "{\"id\":\"%s\",\"text\":", id));
-    NCT_TRY(add_json_text(out, &a->text, err));
+    if (a->calls)
+        NCT_TRY(nct_json_write_string(out, a->content, strlen(a->content), err));
+    else
+        NCT_TRY(add_json_text(out, &a->text, err));
+    if (a->calls)
+        NCT_TRY(nct_bytes_printf(out, err, ",\"tool_calls\":%s", a->calls));
     NCT_TRY(nct_bytes_add_str(out, ",\"thinking\":", err));
     NCT_TRY(a->has_thinking ? add_json_text(out, &a->thinking, err) : nct_bytes_add_str(out, "null", err));
     NCT_TRY(nct_bytes_printf(out, err, ",\"finish_reason\":\"%s\",\"truncated\":%s,\"model\":{\"name\":",
-                             nct_finish_name(a->finish), cut ? "true" : "false"));
+                             nct_answer_reason(a), cut ? "true" : "false"));
     NCT_TRY(nct_json_write_string(out, r->info.name, strlen(r->info.name), err));
     NCT_TRY(nct_bytes_add_str(out, ",\"quant\":", err));
     NCT_TRY(nct_json_write_string(out, r->info.weights, strlen(r->info.weights), err));
@@ -436,6 +441,10 @@ static int prepare(run *r) {
     r->options.ignore_eos = a->ignore_eos;
     r->options.continuation = r->plain || a->assistant; /* else its leading space is not text */
     r->options.find_thinking = !r->plain;
+    r->options.has_budget = a->think_budget != NCT_UNSET;
+    r->options.budget = r->options.has_budget ? (size_t)a->think_budget : 0;
+    r->options.tools = r->talk.options.tools;
+    r->show.answer = &r->answer;
     r->options.stops = &a->stops;
     r->options.prefix = a->assistant ? r->prefix.data : NULL;
     if (a->sources) {
@@ -463,6 +472,7 @@ static int start_chat(nct_cli *cli) {
 }
 
 static void close_run(run *r) {
+    nct_show_close(&r->show);
     nct_answer_close(&r->answer);
     nct_sources_close(&r->sources);
     nct_free(r->found);

@@ -72,6 +72,61 @@ static bool do_sources(nct_chat *c, char *rest) {
     return true;
 }
 
+static bool do_tool(nct_chat *c, char *rest) {
+    size_t last = c->talk.n_turns;
+    nct_bytes text = {0};
+    if (last == 0 || !c->talk.turn[last - 1].calls) {
+        tell("%s\n", "  no tool call waits for a result");
+    } else if (!*rest) {
+        tell("%s\n", "  /tool takes the result: a text, or @FILE");
+    } else if ((c->code = nct_input_option(c->cli, rest, "/tool", &text)) == NCT_EXIT_OK) {
+        nct_chat_tell(c, text.data ? text.data : "", text.n);
+    }
+    nct_bytes_reset(&text);
+    return true;
+}
+
+static const char *const think_names[] = {"auto", "on", "off"};
+
+/* on, off, auto, or a number of tokens. */
+static bool do_think(nct_chat *c, char *rest) {
+    nct_args *a = &c->cli->args;
+    int64_t n;
+    for (int64_t i = 0; i < 3; i++)
+        if (strcmp(rest, think_names[i]) == 0) {
+            a->think = i;
+            c->talk.options.think = (nct_think)i;
+            a->think_budget = NCT_UNSET;
+            fprintf(stderr, "  thinking is %s\n", rest);
+            return true;
+        }
+    if (*rest && nct_parse_count(rest, 0, 1e9, &n)) {
+        a->think_budget = n;
+        fprintf(stderr, "  thinking ends after %s tokens\n", NCT_N((uint64_t)n));
+        return true;
+    }
+    if (*rest)
+        tell("  /think takes on, off, auto or a number of tokens, not '%s'\n", rest);
+    else if (a->think_budget != NCT_UNSET)
+        fprintf(stderr, "  thinking is %s, and ends after %s tokens\n", think_names[c->talk.options.think],
+                NCT_N((uint64_t)a->think_budget));
+    else
+        tell("  thinking is %s\n", think_names[c->talk.options.think]);
+    return true;
+}
+
+static bool do_thinking(nct_chat *c, char *rest) {
+    bool on = strcmp(rest, "on") == 0;
+    if (*rest && !on && strcmp(rest, "off") != 0) {
+        tell("  /thinking takes on or off, not '%s'\n", rest);
+        return true;
+    }
+    if (*rest)
+        c->show.expanded = on;
+    tell("  thinking is %s\n", c->show.expanded ? "shown" : "counted, not shown");
+    return true;
+}
+
 static bool do_bye(nct_chat *c, char *rest) {
     (void)c;
     (void)rest;
@@ -120,6 +175,7 @@ static const char *const settable[] = {"temp",
                                        "frequency-penalty",
                                        "max-tokens",
                                        "think",
+                                       "think-budget",
                                        "timeout",
                                        "show-thinking",
                                        "stop"};
@@ -150,9 +206,11 @@ static void list_settings(const nct_chat *c) {
         snprintf(limit, sizeof limit, "%zu", most);
     fprintf(stderr, "  %-18s %-10s (%s)\n", "max-tokens", limit,
             a->max_tokens == NCT_UNSET ? "default" : origin_name(c, &a->max_tokens));
-    static const char *const think[] = {"auto", "on", "off"};
-    fprintf(stderr, "  %-18s %-10s (%s)\n", "think", think[c->talk.options.think],
+    fprintf(stderr, "  %-18s %-10s (%s)\n", "think", think_names[c->talk.options.think],
             nct_args_origin(a, &a->think) == NCT_FROM_NOWHERE ? "default" : origin_name(c, &a->think));
+    if (a->think_budget != NCT_UNSET)
+        fprintf(stderr, "  %-18s %-10lld (%s)\n", "think-budget", (long long)a->think_budget,
+                origin_name(c, &a->think_budget));
     for (size_t i = 0; i < a->stops.n; i++)
         fprintf(stderr, "  %-18s \"%s\"\n", "stop", a->stops.item[i]);
 }
@@ -211,6 +269,9 @@ static const slash slashes[] = {
     {"undo", "[N]", "drop the last turn, or N", do_undo},
     {"retry", "[TEMP]", "answer the last turn again, with the next seed", do_retry},
     {"sources", "[N]", "lines of files that attention chose most for the last answer", do_sources},
+    {"think", "[on|off|N]", "reasoning before the answer, or how many tokens it may take", do_think},
+    {"thinking", "[on|off]", "show reasoning as it comes, or count it", do_thinking},
+    {"tool", "TEXT|@FILE", "the result of the tool call that the model made", do_tool},
     {"set", "[KEY VALUE]", "show or change sampling and limits", do_set},
     {"bye", "", "leave, as do /exit, /quit and Ctrl-D", do_bye},
 };

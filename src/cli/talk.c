@@ -15,6 +15,8 @@ int nct_talk_open(const nct_cli *cli, const nct_engine *engine, bool plain, nct_
                              a->system ? "--system" : "--tools",
                              a->raw || a->ids ? "this run uses none" : "the model has none",
                              a->system ? "--system" : "--tools");
+    if (a->think == NCT_THINK_ON && !info.thinks)
+        nct_say_warning(cli, "the template of %s has no switch for thinking, so --think on changes nothing", info.name);
     int code = a->system ? nct_input_option(cli, a->system, "--system", &t->system) : NCT_EXIT_OK;
     if (code == NCT_EXIT_OK && a->tools)
         code = nct_input_option(cli, a->tools, "--tools", &t->tools);
@@ -27,6 +29,7 @@ int nct_talk_open(const nct_cli *cli, const nct_engine *engine, bool plain, nct_
 static void close_turn(nct_turn *turn) {
     nct_bytes_reset(&turn->content);
     nct_bytes_reset(&turn->reasoning);
+    nct_free(turn->calls);
     nct_free(turn->ids);
 }
 
@@ -69,6 +72,11 @@ nct_status nct_talk_say(nct_talk *t, const char *text, size_t n, nct_error *err)
     return status;
 }
 
+nct_status nct_talk_tell(nct_talk *t, const char *text, size_t n, nct_error *err) {
+    nct_turn *turn = NULL;
+    return add_turn(t, "tool", text, n, &turn, err);
+}
+
 /* ------------------------------------------------------------------ rendering */
 
 /* The turns as messages, `extra` behind them if it is not NULL. *messages is freed with nct_free. */
@@ -84,7 +92,8 @@ static nct_status list_messages(const nct_talk *t, const nct_message *extra, nct
         m[(*n)++] = (nct_message){.role = t->turn[i].role,
                                   .content = t->turn[i].content.data,
                                   .n_content = t->turn[i].content.n,
-                                  .reasoning = t->turn[i].reasoning.data};
+                                  .reasoning = t->turn[i].reasoning.data,
+                                  .tool_calls = t->turn[i].calls};
     if (extra)
         m[(*n)++] = *extra;
     *messages = m;
@@ -291,7 +300,10 @@ nct_status nct_talk_answered(nct_talk *t, const nct_answer *answer, nct_error *e
     size_t n;
     NCT_TRY(count_kept(t, answer, &n, err));
     nct_turn *turn = NULL;
-    NCT_TRY(add_turn(t, "assistant", answer->text.data ? answer->text.data : "", answer->text.n, &turn, err));
+    const char *text = answer->calls ? answer->content : answer->text.data ? answer->text.data : "";
+    NCT_TRY(add_turn(t, "assistant", text, answer->calls ? strlen(text) : answer->text.n, &turn, err));
+    if (answer->calls)
+        NCT_TRY(nct_copy_string(&turn->calls, answer->calls, strlen(answer->calls), err));
     void *p = NULL;
     NCT_TRY(nct_alloc(&p, n, sizeof(int32_t), err));
     turn->ids = p;

@@ -14,6 +14,7 @@
 typedef struct nct_turn {
     const char *role;
     nct_bytes content, reasoning;
+    char *calls; /* assistant: tool calls, a JSON array, or NULL */
     int32_t *ids; /* assistant: as generated, without an end token; user without template: encoded */
     size_t n_ids;
     bool verbatim; /* the ids stand for rendered[begin .. end) */
@@ -38,6 +39,8 @@ int nct_talk_open(const nct_cli *cli, const nct_engine *engine, bool plain, nct_
 void nct_talk_close(nct_talk *talk);
 
 nct_status nct_talk_say(nct_talk *talk, const char *text, size_t n, nct_error *err); /* the user's turn */
+
+nct_status nct_talk_tell(nct_talk *talk, const char *text, size_t n, nct_error *err); /* a tool's result */
 
 /** The ids to feed so that the model answers, *ids freed with nct_free. prefix: how the answer to the
  *  first turn begins, or NULL. *in_thinking: the prompt ends in an open thinking block. */

@@ -11,6 +11,7 @@
 #include <stdlib.h>
 #include <sys/ioctl.h>
 #include <sys/time.h>
+#include <termios.h>
 #include <unistd.h>
 
 #include "cli/args.h"
@@ -61,7 +62,8 @@ int nct_term_width(void) {
 /* ------------------------------------------------------------------ signals */
 
 /* The one thing that cannot be handed down: a handler gets nothing but a number. */
-static volatile sig_atomic_t flag, dim_fd = -1, window_changed, stop_typed;
+static volatile sig_atomic_t flag, dim_fd = -1, window_changed, stop_typed, keys_open;
+static struct termios lines_mode; /* of the terminal while keys_open is not set */
 
 static void on_signal(int number) {
     if (number == SIGWINCH) {
@@ -69,6 +71,8 @@ static void on_signal(int number) {
     } else if (number == SIGTSTP) {
         stop_typed = 1;
     } else if (number == SIGINT && flag == SIGINT) {
+        if (keys_open)
+            tcsetattr(STDIN_FILENO, TCSANOW, &lines_mode);
         if (dim_fd >= 0 && write((int)dim_fd, "\033[0m\n", 5) < 0)
             _exit(130);
         _exit(130);
@@ -114,6 +118,50 @@ void nct_signals_alarm(double seconds) {
 }
 
 void nct_signals_note_dim(int fd, bool dim) { dim_fd = dim ? fd : -1; }
+
+/* ------------------------------------------------------------------ keys while an answer comes */
+
+void nct_keys_open(const nct_term *term, nct_keys *keys) {
+    struct termios keys_mode;
+    if (keys->open || !term->in_tty || term->dumb || tcgetpgrp(STDIN_FILENO) != getpgrp() ||
+        tcgetattr(STDIN_FILENO, &lines_mode) != 0)
+        return;
+    keys_mode = lines_mode;
+    keys_mode.c_lflag &= ~(tcflag_t)(ICANON | ECHO); /* Ctrl-C and Ctrl-Z stay what they are */
+    keys_mode.c_cc[VMIN] = keys_mode.c_cc[VTIME] = 0;
+    keys_open = 1;
+    keys->open = tcsetattr(STDIN_FILENO, TCSANOW, &keys_mode) == 0;
+    keys_open = keys->open;
+}
+
+bool nct_keys_pressed(nct_keys *keys, char key) {
+    char buf[64];
+    bool found = false;
+    ssize_t n = keys->open ? read(STDIN_FILENO, buf, sizeof buf) : 0;
+    for (ssize_t i = 0; i < n; i++) {
+        if (buf[i] == key)
+            found = true;
+        else
+            nct_bytes_add(&keys->typed, buf + i, 1, NULL);
+    }
+    return found;
+}
+
+void nct_keys_close(nct_keys *keys) {
+    if (!keys->open)
+        return;
+    tcsetattr(STDIN_FILENO, TCSANOW, &lines_mode);
+    keys_open = 0;
+    keys->open = false;
+}
+
+void nct_keys_return(nct_keys *keys) {
+#ifdef TIOCSTI
+    for (size_t i = 0; i < keys->typed.n && ioctl(STDIN_FILENO, TIOCSTI, keys->typed.data + i) == 0; i++)
+        ;
+#endif
+    nct_bytes_reset(&keys->typed);
+}
 
 /* ------------------------------------------------------------------ typing */
 
@@ -372,6 +420,20 @@ nct_typed nct_editor_read(nct_editor *e, const char *prompt, nct_bytes *line) {
         return read_edited(e, line);
 #endif
     return read_plain(e, line);
+}
+
+void nct_editor_push(nct_editor *e, const char *text, size_t n) {
+    if (n == 0)
+        return;
+#ifdef NCT_HAVE_EDIT
+    nct_bytes copy = {0};
+    if (e->edit && nct_bytes_add(&copy, text, n, NULL) == NCT_OK)
+        el_push(e->edit, copy.data);
+    nct_bytes_reset(&copy);
+    if (e->edit)
+        return;
+#endif
+    nct_bytes_add(&e->pending, text, n, NULL);
 }
 
 void nct_editor_remember(nct_editor *e, const char *text) {

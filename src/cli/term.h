@@ -41,6 +41,23 @@ void nct_signals_alarm(double seconds);
 /** Tells the handlers that the terminal on `fd` shows dim text, to be undone if they exit. */
 void nct_signals_note_dim(int fd, bool dim);
 
+/* ------------------------------------------------------------------ keys while an answer comes */
+
+/** The terminal on stdin as it is while single keys are looked for: what is typed comes at once and is not echoed. */
+typedef struct nct_keys {
+    bool open;
+    nct_bytes typed; /* all but the keys asked for, for whoever reads lines next */
+} nct_keys;
+
+/** Does nothing where stdin is no terminal that this program may read from. */
+void nct_keys_open(const nct_term *term, nct_keys *keys);
+/** True if this key was typed since the last call. */
+bool nct_keys_pressed(nct_keys *keys, char key);
+/** The terminal is as before; keys->typed stays. */
+void nct_keys_close(nct_keys *keys);
+/** Gives what was typed back to the terminal, for the shell that reads it next, where the system allows that. */
+void nct_keys_return(nct_keys *keys);
+
 /* ------------------------------------------------------------------ typing */
 
 typedef struct nct_editor nct_editor;
@@ -59,6 +76,8 @@ void nct_editor_close(nct_editor *editor); /* NULL is fine */
 
 /** Reads a line without its newline into *line, which is emptied first. */
 nct_typed nct_editor_read(nct_editor *editor, const char *prompt, nct_bytes *line);
+/** As if this had been typed, before what is typed next. */
+void nct_editor_push(nct_editor *editor, const char *text, size_t n);
 /** Adds to the history. */
 void nct_editor_remember(nct_editor *editor, const char *text);
 /** True if this program was built with libedit. */

@@ -7,6 +7,7 @@
 #include "kernel/roofline.h"
 #include "spec/draft.h"
 #include "text/bpe.h"
+#include "text/calls.h"
 #include "text/stream.h"
 
 /* ------------------------------------------------------------------ opening */
@@ -239,6 +240,7 @@ void nct_engine_info(const nct_engine *e, nct_model_info *info) {
     *info = (nct_model_info){
         .path = e->path, .name = e->name, .architecture = e->architecture, .container = e->container,
         .weights = e->weights_label, .coded = is_coded(e), .template_name = e->chat ? nct_chat_template_name(e->chat) : "none",
+        .thinks = e->chat && e->chat->thinks,
         .n_layers = (int)c->n_layers, .hidden = (int)c->hidden, .n_heads = (int)c->n_heads,
         .n_kv_heads = (int)c->n_kv_heads, .head_dim = (int)c->head_dim, .intermediate = (int)c->intermediate,
         .n_vocab = (int)c->n_vocab, .max_positions = (int)c->max_positions, .tied = c->tied,
@@ -345,6 +347,16 @@ nct_status nct_chat_encode(const nct_engine *e, const nct_message *messages, siz
                            int32_t **ids, size_t *n_ids, nct_error *err) {
     NCT_TRY(need_template(e, err));
     return nct_chat_template_encode(e->chat, e->vocab, messages, n_messages, options, ids, n_ids, err);
+}
+
+nct_status nct_chat_calls(const nct_engine *e, const char *text, size_t n_bytes, const char *tools, char **content,
+                          char **calls, nct_error *err) {
+    nct_bytes rest = {0}, found = {0};
+    size_t n_calls;
+    NCT_TRY(nct_calls_read(e->chat ? e->chat->calls : NCT_CALLS_NONE, text, n_bytes, tools, &rest, &found, &n_calls, err));
+    *content = rest.data;
+    *calls = found.data;
+    return NCT_OK;
 }
 
 nct_status nct_chat_render(const nct_engine *e, const nct_message *messages, size_t n_messages, const nct_chat_options *options,

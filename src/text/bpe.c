@@ -2,7 +2,9 @@
 
 #include <assert.h>
 
+#include "base/unicode.h"
 #include "base/utf8.h"
+#include "text/alphabet.h"
 
 /* Words up to this long are merged by scanning, longer ones with a heap. */
 enum { SHORT_WORD = 32 };
@@ -187,9 +189,32 @@ static nct_status put_char(encoder *e, uint32_t code, const char *s, size_t n) {
     return NCT_OK;
 }
 
+/* Encodes a word of a byte-level vocabulary. */
+static nct_status put_word(void *context, const char *s, size_t n) {
+    encoder *e = context;
+    const nct_vocab *v = e->vocab;
+    if (v->whole_words && n <= NCT_PIECE_MAX_BYTES / 2) {
+        char spelled[NCT_PIECE_MAX_BYTES];
+        int32_t id = nct_vocab_find(v, spelled, nct_alphabet_spell(s, (uint32_t)n, spelled));
+        if (id >= 0 && v->piece[id].kind == NCT_PIECE_NORMAL)
+            return emit(e, id);
+    }
+    if (n > e->word_capacity) {
+        void *p = e->word;
+        NCT_TRY(nct_grow(&p, &e->word_capacity, n, sizeof *e->word, e->err));
+        e->word = p;
+    }
+    for (size_t i = 0; i < n; i++)
+        e->word[i] = v->byte_id[(uint8_t)s[i]];
+    e->n_word = n;
+    return end_word(e);
+}
+
 /* Encodes text without added tokens. */
 static nct_status put_text(encoder *e, bool prefix, const char *s, size_t n) {
     e->after_unk = false;
+    if (e->vocab->splitter)
+        return nct_splitter_run(e->vocab->splitter, s, n, put_word, e, e->err);
     if (prefix)
         NCT_TRY(put_char(e, 0x2581, NCT_SPACE, 3));
     for (size_t i = 0, length; i < n; i += length) {
@@ -211,7 +236,8 @@ static const nct_added *match_normalized(const nct_vocab *v, const char *text, s
 }
 
 /* Encodes a stretch between added tokens, in which there may be those that are matched after
-   normalisation: behind a space or, since one is put there, at the start. */
+   normalisation: behind a space or, since one is put there, at the start. A byte-level vocabulary has none, so
+   they are matched anywhere, only later than the others. */
 static nct_status put_stretch(encoder *e, const char *text, size_t begin, size_t end, const nct_span *markup,
                               size_t n_markup) {
     const nct_vocab *v = e->vocab;
@@ -225,7 +251,9 @@ static nct_status put_stretch(encoder *e, const char *text, size_t begin, size_t
         size_t limit = m < n_markup && markup[m].begin <= at ? markup[m].end : 0; /* 0: content, no token */
         limit = limit < end ? limit : end;
         size_t space = text[at] == ' ' ? 1 : end - at >= 3 && memcmp(text + at, NCT_SPACE, 3) == 0 ? 3 : 0;
-        const nct_added *token = at == begin && prefix ? match_normalized(v, text, at, limit) : NULL;
+        space = v->splitter ? 0 : space;
+        const nct_added *token =
+            (at == begin && prefix) || v->splitter ? match_normalized(v, text, at, limit) : NULL;
         if (token)
             prefix = false, space = 0; /* it took the space in front */
         else if (space)
@@ -323,9 +351,20 @@ static int32_t char_at(const nct_vocab *v, const char *text, size_t at, size_t l
     return *length == 0 ? -1 : nct_vocab_char(v, code == ' ' ? 0x2581 : code);
 }
 
+/* The same for a byte-level vocabulary: between lines, where its patterns allow that. */
+static size_t cut_lines(const nct_vocab *v, const char *text, size_t n_bytes, size_t from) {
+    uint32_t code;
+    for (size_t at = from; nct_splitter_cuts_lines(v->splitter) && at < n_bytes; at++)
+        if (text[at - 1] == '\n' && nct_utf8_decode(text + at, n_bytes - at, &code) && !nct_unicode_is_space(code))
+            return at;
+    return 0;
+}
+
 size_t nct_bpe_cut(const nct_vocab *vocab, const char *text, size_t n_bytes, size_t from) {
     size_t at = from, length;
     assert(from > 0 && from <= n_bytes);
+    if (vocab->splitter)
+        return cut_lines(vocab, text, n_bytes, from);
     do
         at--;
     while (at > 0 && from - at < 4 && ((uint8_t)text[at] & 0xc0) == 0x80);

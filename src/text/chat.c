@@ -263,6 +263,23 @@ static void xml_assistant(nct_chat_writer *w, const nct_message *m, const nct_js
     close_turn(w);
 }
 
+/* A user's turn. The switches of thinking that MiniCPM5 has tokens for are such where a question ends in one. */
+static void xml_user(nct_chat_writer *w, const nct_message *m) {
+    static const char *const switches[] = {"/think", "/no_think"};
+    text content = content_of(m);
+    const char *found = "";
+    for (size_t i = 0; i < sizeof switches / sizeof *switches; i++) {
+        size_t before = content.n - strlen(switches[i]);
+        if (ends_with(content, switches[i]) && (before == 0 || strchr(" \t\n", content.s[before - 1])))
+            found = switches[i];
+    }
+    content.n -= strlen(found);
+    open_turn(w, m->role);
+    put(w, content);
+    nct_chat_markup(w, found);
+    close_turn(w);
+}
+
 static void render_minicpm5(nct_chat_writer *w, const conversation *c) {
     nct_chat_markup(w, c->bos ? c->bos : "");
     xml_system(w, c);
@@ -275,7 +292,9 @@ static void render_minicpm5(nct_chat_writer *w, const conversation *c) {
     }
     for (size_t i = 0; i < c->n; i++) {
         const nct_message *m = &c->message[i];
-        if (is_role(m, "user") || (is_role(m, "system") && i > 0)) {
+        if (is_role(m, "user")) {
+            xml_user(w, m);
+        } else if (is_role(m, "system") && i > 0) {
             plain_turn(w, m);
         } else if (is_role(m, "assistant")) {
             xml_assistant(w, m, c->calls[i], i > question);
@@ -311,16 +330,16 @@ static const struct row {
     const char *signs[3];
     uint64_t known;
 } rows[] = {
-    {{"minicpm5", true, true},
+    {{"minicpm5", true, true, NCT_CALLS_ELEMENTS},
      render_minicpm5,
      {"<|im_start|>", "<function name=", "<tool_response>"},
      0xb209d30c3b8db5b0u},
-    {{"minicpm3_tools", false, true},
+    {{"minicpm3_tools", false, true, NCT_CALLS_PYTHON},
      render_minicpm3_tools,
      {"<|im_start|>", "<|tool_call_start|>", "<|thought_start|>"},
      0x30b9618a145f1e32u},
-    {{"minicpm4.1", true, true}, render_minicpm41, {"<|im_start|>", "enable_thinking", "</think>"}, 0},
-    {{"minicpm4", false, true},
+    {{"minicpm4.1", true, true, NCT_CALLS_PYTHON}, render_minicpm41, {"<|im_start|>", "enable_thinking", "</think>"}, 0},
+    {{"minicpm4", false, true, NCT_CALLS_PYTHON},
      render_minicpm4,
      {"<|im_start|>", "<|im_end|>", "assistant"},
      0xad70d358c7c293cau},

@@ -11,11 +11,13 @@
 #define NCT_TEXT_CHAT_H
 
 #include "text/bpe.h"
+#include "text/calls.h"
 
 typedef struct nct_chat_template {
     const char *name;
     bool thinks; /* obeys nct_chat_options.think */
     bool tools;  /* has a place for tool definitions */
+    nct_call_form calls; /* how it asks for tool calls */
 } nct_chat_template;
 
 static inline const char *nct_chat_template_name(const nct_chat_template *chat) { return chat->name; }

@@ -1,6 +1,31 @@
 #include "text/stream.h"
 
 #include "base/utf8.h"
+#include "text/alphabet.h"
+#include "text/calls.h"
+
+/* The bytes that a piece of a byte-level vocabulary spells, to `out`. Returns their number. */
+static size_t spell_bytes(const nct_vocab *v, const nct_piece *p, char *out) {
+    const char *s = nct_vocab_text(v, p);
+    size_t n = 0;
+    for (size_t i = 0, length; i < p->n_bytes; i += length) {
+        uint32_t code = UINT32_MAX;
+        length = nct_utf8_decode(s + i, p->n_bytes - i, &code);
+        length = length ? length : 1; /* pieces are valid */
+        int byte = nct_alphabet_byte(code);
+        if (byte >= 0) {
+            out[n++] = (char)byte;
+        } else { /* no piece that any byte leads to */
+            memcpy(out + n, s + i, length);
+            n += length;
+        }
+    }
+    return n;
+}
+
+static bool is_bytes(const nct_vocab *v, const nct_piece *p) {
+    return v->splitter && p->kind == NCT_PIECE_NORMAL;
+}
 
 /* The text of a piece that is no byte, with spaces, to `out`, which has room for it. Returns its size. */
 static size_t spell(const nct_vocab *v, const nct_piece *p, char *out) {
@@ -26,11 +51,37 @@ static nct_status add_replacements(nct_bytes *out, size_t n, nct_error *err) {
     return NCT_OK;
 }
 
+/* Replaces what is no UTF-8 in the bytes from `run` on: every longest beginning of a character, and every byte that can
+   begin none, by one U+FFFD. */
+static nct_status replace_parts(nct_bytes *out, size_t run, nct_error *err) {
+    nct_bytes made = {0};
+    nct_status status = NCT_OK;
+    for (size_t i = run, length; i < out->n && status == NCT_OK; i += length) {
+        uint32_t code;
+        size_t left = out->n - i;
+        length = nct_utf8_decode(out->data + i, left, &code);
+        if (length) {
+            status = nct_bytes_add(&made, out->data + i, length, err);
+            continue;
+        }
+        for (length = 1; length < left && nct_utf8_unfinished(out->data + i, length + 1);)
+            length++;
+        status = nct_bytes_add_str(&made, NCT_REPLACEMENT, err);
+    }
+    out->n = run;
+    if (status == NCT_OK)
+        status = nct_bytes_add(out, made.data ? made.data : "", made.n, err);
+    nct_bytes_reset(&made);
+    return status;
+}
+
 /* Ends the run of bytes that began at `run`. */
-static nct_status end_run(nct_bytes *out, size_t run, nct_error *err) {
+static nct_status end_run(const nct_vocab *v, nct_bytes *out, size_t run, nct_error *err) {
     size_t n = out->n - run;
     if (n == 0 || nct_utf8_valid(out->data + run, n))
         return NCT_OK;
+    if (v->splitter)
+        return replace_parts(out, run, err);
     out->n = run;
     return add_replacements(out, n, err);
 }
@@ -47,14 +98,18 @@ static nct_status decode(const nct_vocab *v, const int32_t *ids, size_t n_ids, b
             NCT_TRY(nct_bytes_add(out, &p->byte, 1, err));
             continue;
         }
-        NCT_TRY(end_run(out, run, err));
+        if (p && is_bytes(v, p)) {
+            NCT_TRY(nct_bytes_add(out, spelled, spell_bytes(v, p, spelled), err));
+            continue;
+        }
+        NCT_TRY(end_run(v, out, run, err));
         if (p)
             NCT_TRY(nct_bytes_add(out, spelled, spell(v, p, spelled), err));
         else
             NCT_TRY(add_replacements(out, 1, err));
         run = out->n;
     }
-    return end_run(out, run, err);
+    return end_run(v, out, run, err);
 }
 
 nct_status nct_text_decode(const nct_vocab *v, const int32_t *ids, size_t n_ids, bool keep_special,
@@ -90,7 +145,8 @@ nct_status nct_stream_open(const nct_vocab *v, bool continuation, bool keep_spec
                            nct_error *err) {
     void *p = NULL, *out = NULL;
     NCT_TRY(nct_alloc(&p, 1, sizeof **stream, err));
-    nct_status status = nct_alloc(&out, v->longest_piece + sizeof(NCT_REPLACEMENT) * 4, 1, err);
+    size_t longest = v->splitter ? 3 * (size_t)v->longest_piece : v->longest_piece; /* all of it may be replaced */
+    nct_status status = nct_alloc(&out, longest + sizeof(NCT_REPLACEMENT) * 4, 1, err);
     if (status != NCT_OK) {
         nct_free(p);
         return status;
@@ -120,7 +176,8 @@ static void show(nct_text_stream *s, const char *text, size_t n) {
 
 /* Shows pending bytes that will never make a character. */
 static void give_up(nct_text_stream *s) {
-    for (size_t i = 0; i < s->n_pending; i++)
+    size_t n = s->vocab->splitter ? s->n_pending > 0 : s->n_pending;
+    for (size_t i = 0; i < n; i++)
         show(s, NCT_REPLACEMENT, 3);
     s->n_pending = 0;
 }
@@ -147,7 +204,12 @@ const char *nct_text_stream_push(nct_text_stream *s, int32_t id, size_t *n_bytes
     s->n_out = 0;
     if (p && p->kind == NCT_PIECE_BYTE) {
         push_byte(s, p->byte);
-    } else if (!p || p->kind != NCT_PIECE_SPECIAL || s->keep_special) {
+    } else if (p && is_bytes(s->vocab, p)) {
+        size_t n = spell_bytes(s->vocab, p, spelled);
+        for (size_t i = 0; i < n; i++)
+            push_byte(s, (uint8_t)spelled[i]);
+    } else if (!p || p->kind != NCT_PIECE_SPECIAL || s->keep_special ||
+               nct_calls_is_markup(nct_vocab_text(s->vocab, p), p->n_bytes)) {
         give_up(s);
         if (p)
             show(s, spelled, spell(s->vocab, p, spelled));

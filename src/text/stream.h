@@ -1,10 +1,14 @@
 /** Decoding: token ids to bytes, all at once or as they arrive (formats.md 9.4).
  *
- *  Pieces are concatenated with U+2581 as a space; runs of byte pieces are joined to characters, and bytes
+ *  The pieces of a byte-level vocabulary are turned back into bytes, and what is no UTF-8 in these becomes U+FFFD, one
+ *  for each longest beginning of a character, whether all at once or as they arrive.
+ *
+ *  Those of the other kind are concatenated with U+2581 as a space; runs of byte pieces are joined to characters, and bytes
  *  that make none become U+FFFD each; one leading space of the whole is removed. An id that has no piece
  *  is U+FFFD. A stream gives the same, except in a run that mixes valid and invalid bytes: there the whole
  *  decoder, like the reference library, replaces every byte of the run, and a stream, which has already
- *  shown the valid ones, only the others.
+ *  shown the valid ones, only the others. And a stream shows special tokens that are markup of tool calls, without
+ *  which what a model says would be garbled (MiniCPM5's "<function" and its like).
  */
 #ifndef NCT_TEXT_STREAM_H
 #define NCT_TEXT_STREAM_H

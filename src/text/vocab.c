@@ -68,7 +68,7 @@ static nct_status store_piece(nct_build *b, int32_t id, const char *s, size_t n,
     v->piece = p;
     nct_piece *piece = &v->piece[id];
     *piece = (nct_piece){.off = (uint32_t)v->text.n, .n_bytes = (uint32_t)n, .kind = (uint8_t)kind};
-    if (kind == NCT_PIECE_NORMAL && nct_build_is_byte(s, n, &piece->byte))
+    if (kind == NCT_PIECE_NORMAL && !v->splitter && nct_build_is_byte(s, n, &piece->byte))
         piece->kind = NCT_PIECE_BYTE;
     if (id >= v->n_pieces)
         v->n_pieces = id + 1;
@@ -444,6 +444,8 @@ nct_status nct_build_finish(nct_build *b, bool byte_fallback) {
     NCT_TRY(index_chars(b));
     NCT_TRY(index_joints(b));
     int n_bytes = 0;
+    if (v->splitter)
+        NCT_TRY(nct_build_alphabet(b));
     for (int32_t id = v->n_pieces - 1; id >= 0; id--) {
         const nct_piece *p = &v->piece[id];
         if (p->kind == NCT_PIECE_BYTE && byte_fallback) {
@@ -452,7 +454,7 @@ nct_status nct_build_finish(nct_build *b, bool byte_fallback) {
         }
         v->longest_piece = p->n_bytes > v->longest_piece ? p->n_bytes : v->longest_piece;
     }
-    if (v->unk < 0 && n_bytes < 256)
+    if (v->unk < 0 && n_bytes < 256 && !v->splitter)
         return nct_fail(
             b->err, NCT_E_UNSUPPORTED,
             "%s: no piece for unknown characters: there are %d of 256 byte pieces and no unknown token",
@@ -476,6 +478,7 @@ void nct_vocab_close(nct_vocab *v) {
         return;
     nct_free(v->piece);
     nct_bytes_reset(&v->text);
+    nct_splitter_close(v->splitter);
     nct_free(v->by_text);
     nct_free(v->merge);
     nct_free(v->joint);

@@ -1,13 +1,14 @@
 /** The vocabulary: pieces with their ids, the merges that join them, and the added tokens.
  *
- *  One kind of tokenizer is read here, the SentencePiece-style BPE of MiniCPM4 and its relatives as the
+ *  Two kinds of tokenizer are read here. The SentencePiece-style BPE of MiniCPM4 and its relatives as the
  *  tokenizer.json pipeline runs it: a space is U+2581, one is put in front of every stretch of text,
  *  characters that are no piece fall back to byte pieces <0xHH> (or to <unk> where there are none), and
- *  the adjacent pair with the best merge rank is joined until none is left. The byte-level BPE of
- *  MiniCPM5 is refused by name.
+ *  the adjacent pair with the best merge rank is joined until none is left. And the byte-level BPE of
+ *  MiniCPM5: patterns cut the text into words, whose bytes, each a piece, are joined in the same way; pieces
+ *  spell bytes in the alphabet of alphabet.h.
  *
- *  Three files describe the same vocabulary: tokenizer.json, tokenizer.model (protobuf) and GGUF. The
- *  last two list no merges. There every way to cut a piece into two pieces is a merge, and the ranks go
+ *  Three files describe the same vocabulary: tokenizer.json, tokenizer.model (protobuf, for the first kind only) and
+ *  GGUF. The last two may list no merges. There every way to cut a piece into two pieces is a merge, and the ranks go
  *  by (merged id, left id, right id), which is the order that tokenizer.json has; scores are not read,
  *  since files with flat scores exist.
  *
@@ -20,6 +21,7 @@
 #include "base/rng.h"
 #include "format/format.h"
 #include "format/gguf.h"
+#include "text/split.h"
 
 #define NCT_SPACE "\xe2\x96\x81" /* U+2581, how pieces spell a space */
 
@@ -63,7 +65,7 @@ typedef struct nct_merge {
 } nct_merge;
 
 typedef struct nct_vocab {
-    const char *pipeline; /* "sentencepiece-bpe" */
+    const char *pipeline; /* "sentencepiece-bpe", "byte-level-bpe" */
     int32_t n_pieces;     /* highest id + 1; config.vocab_size may be larger or smaller */
     int32_t bos, unk;     /* -1: none */
     size_t n_eos;         /* ids that the tokenizer's files name as ends of an answer */
@@ -72,6 +74,8 @@ typedef struct nct_vocab {
     bool add_prefix; /* a space is put in front of every stretch of text */
     bool strip_left; /* decoding removes one leading space */
     bool fuse_unk;   /* neighbouring unknown characters give one <unk> */
+    nct_splitter *splitter; /* byte-level: what cuts texts into words; NULL: the other kind */
+    bool whole_words;       /* byte-level: a word that is a piece is not merged (Hugging Face's "ignore_merges") */
     size_t n_merges;
     uint32_t longest_piece; /* bytes */
     const char *warning;    /* what was read otherwise than the file says, for the user; NULL: nothing */
@@ -89,7 +93,7 @@ typedef struct nct_vocab {
     uint16_t char_page[0x1100]; /* code point / 256 -> page; page 0 is empty */
     int32_t *char_id;           /* [pages][256], -1: the character is no piece */
     size_t n_char_pages;
-    int32_t byte_id[256];                          /* -1: no piece for this byte, or no byte fallback */
+    int32_t byte_id[256];                          /* -1: no piece for this byte, or no byte fallback; byte-level: all */
     nct_added *added;                              /* sorted by (normalized, text) */
     size_t n_added, n_plain_added, added_capacity; /* the first n_plain_added are not normalized */
 } nct_vocab;

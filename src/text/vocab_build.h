@@ -4,6 +4,7 @@
 #ifndef NCT_TEXT_VOCAB_BUILD_H
 #define NCT_TEXT_VOCAB_BUILD_H
 
+#include "base/json.h"
 #include "text/vocab.h"
 
 typedef struct nct_build {
@@ -21,6 +22,18 @@ nct_status nct_build_close(nct_build *b, nct_status status, nct_vocab **vocab);
 
 /** True for <0xHH> with capital digits, the spelling of byte pieces. */
 bool nct_build_is_byte(const char *s, size_t n, uint8_t *byte);
+/** Makes the vocabulary a byte-level one, without a pattern yet; before any piece. */
+nct_status nct_build_byte_level(nct_build *b);
+/** The same, and what a tokenizer.json says of it. It is one if nct_build_is_byte_level says so. */
+bool nct_build_is_byte_level(const nct_json *root);
+nct_status nct_build_byte_pipeline(nct_build *b, const nct_json *root);
+/** The stage of a part of the pipeline that is not ByteLevel, NULL if there is none; with several, the last. */
+const nct_json *nct_build_other_stage(const nct_json *part, const char *list);
+/** The same for a GGUF whose tokenizer is of this kind. */
+nct_status nct_build_byte_kind(nct_build *b, const nct_gguf *gguf);
+/** Finds the piece of each byte; all must be there. */
+nct_status nct_build_alphabet(nct_build *b);
+
 /** Enters an ordinary piece or, by its spelling, a byte piece. The id must be free. */
 nct_status nct_build_piece(nct_build *b, int64_t id, const char *s, size_t n);
 /** Makes an id an added token. If it is a piece of another text, the token's text replaces that. */

@@ -83,11 +83,6 @@ static const nct_json *next_stage(const nct_json *part, const nct_json *stage) {
 
 static nct_status refuse_stage(const nct_build *b, const char *part, const nct_json *stage) {
     const char *type = nct_json_string(nct_json_get(stage, "type"), "without a type");
-    if (strcmp(type, "ByteLevel") == 0)
-        return nct_fail(
-            b->err, NCT_E_UNSUPPORTED,
-            "%s: byte-level BPE (%s 'ByteLevel') is not supported, only SentencePiece-style BPE is", b->name,
-            part);
     return nct_fail(b->err, NCT_E_UNSUPPORTED,
                     "%s: %s '%.40s', or the way it is set, is not the SentencePiece-style pipeline", b->name,
                     part, type);
@@ -103,12 +98,10 @@ static bool is_replace(const nct_json *stage, const char *from, const char *to) 
 static nct_status check_pipeline(nct_build *b, const nct_json *root, bool byte_fallback) {
     nct_vocab *v = b->vocab;
     const nct_json *part = nct_json_get(root, "pre_tokenizer");
-    if (part) {
-        const nct_json *stage = first_stage(part, "pretokenizers"), *found = stage;
-        for (; stage; stage = next_stage(part, stage))
-            found = is_type(stage, "ByteLevel") ? stage : found;
-        return refuse_stage(b, "pre_tokenizer", found);
-    }
+    if (nct_build_is_byte_level(root))
+        return nct_build_byte_pipeline(b, root);
+    if (part)
+        return refuse_stage(b, "pre_tokenizer", first_stage(part, "pretokenizers"));
     bool replaces = false;
     v->add_prefix = false;
     part = nct_json_get(root, "normalizer");
@@ -149,10 +142,13 @@ static nct_status check_pipeline(nct_build *b, const nct_json *root, bool byte_f
 /* A post-processor may put one token, BOS, in front. */
 static nct_status read_post_processor(nct_build *b, const nct_json *root) {
     nct_vocab *v = b->vocab;
-    const nct_json *part = nct_json_get(root, "post_processor"), *single = nct_json_get(part, "single");
+    const nct_json *part = nct_json_get(root, "post_processor"), *single = NULL;
     v->add_bos = false;
+    if (v->splitter) /* what ByteLevel does there is to offsets, which nobody asks for */
+        part = nct_build_other_stage(part, "processors");
     if (!part)
         return NCT_OK;
+    single = nct_json_get(part, "single");
     bool sequence = false;
     for (const nct_json *item = nct_json_first(single); item; item = nct_json_next(item)) {
         const nct_json *token = nct_json_get(item, "SpecialToken");
@@ -177,7 +173,9 @@ static nct_status check_model(nct_build *b, const nct_json *model) {
     if (!is_type(model, "BPE"))
         return nct_fail(b->err, NCT_E_UNSUPPORTED, "%s: model type '%.40s', expected 'BPE'", b->name,
                         nct_json_string(nct_json_get(model, "type"), ""));
-    if (nct_json_number(nct_json_get(model, "dropout"), 0) != 0 || nct_json_bool(ignore, false) ||
+    b->vocab->whole_words = b->vocab->splitter && nct_json_bool(ignore, false);
+    if (nct_json_number(nct_json_get(model, "dropout"), 0) != 0 ||
+        nct_json_bool(ignore, false) != b->vocab->whole_words ||
         *nct_json_string(nct_json_get(model, "continuing_subword_prefix"), "") ||
         *nct_json_string(nct_json_get(model, "end_of_word_suffix"), ""))
         return nct_fail(
@@ -447,7 +445,8 @@ static nct_status put_gguf_pieces(nct_build *b, const nct_gguf *gguf) {
     }
     /* Behind the pieces of the model, "user-defined" means an added token; among them it is what
        SentencePiece calls so, and means nothing here (formats.md 8.5). */
-    for (int64_t i = last_ordinary + 1; types.n && i < b->vocab->n_pieces; i++) {
+    int64_t first = b->vocab->splitter ? 0 : last_ordinary + 1; /* byte-level: an added token anywhere */
+    for (int64_t i = first; types.n && i < b->vocab->n_pieces; i++) {
         double type;
         const nct_piece *p = &b->vocab->piece[i];
         if (nct_gguf_array_number(&types, (uint64_t)i, &type) && type == TYPE_USER)
@@ -464,14 +463,12 @@ static nct_status read_gguf(nct_build *b, const nct_gguf *gguf) {
     bool flag;
     if (!nct_gguf_string(gguf, "tokenizer.ggml.model", &model, &n))
         return nct_fail(b->err, NCT_E_FORMAT, "%s: 'tokenizer.ggml.model' is missing", b->name);
-    if (n == 4 && memcmp(model, "gpt2", 4) == 0)
-        return nct_fail(
-            b->err, NCT_E_UNSUPPORTED,
-            "%s: byte-level BPE (tokenizer 'gpt2') is not supported, only SentencePiece-style BPE is",
-            b->name);
-    if (n != 5 || memcmp(model, "llama", 5) != 0)
-        return nct_fail(b->err, NCT_E_UNSUPPORTED, "%s: tokenizer '%.*s', expected 'llama'", b->name,
+    bool bytes = n == 4 && memcmp(model, "gpt2", 4) == 0;
+    if (!bytes && (n != 5 || memcmp(model, "llama", 5) != 0))
+        return nct_fail(b->err, NCT_E_UNSUPPORTED, "%s: tokenizer '%.*s', expected 'llama' or 'gpt2'", b->name,
                         n < 40 ? (int)n : 40, model);
+    if (bytes)
+        NCT_TRY(nct_build_byte_kind(b, gguf));
     NCT_TRY(put_gguf_pieces(b, gguf));
     NCT_TRY(nct_build_index(b, false));
     NCT_TRY(gguf_id(b, gguf, "tokenizer.ggml.unknown_token_id", &id));
@@ -483,11 +480,11 @@ static nct_status read_gguf(nct_build *b, const nct_gguf *gguf) {
     NCT_TRY(nct_build_eos(b, id));
     NCT_TRY(gguf_id(b, gguf, "tokenizer.ggml.eot_token_id", &id));
     NCT_TRY(nct_build_eos(b, id));
-    v->add_bos = nct_gguf_bool(gguf, "tokenizer.ggml.add_bos_token", &flag) ? flag : v->bos >= 0;
+    v->add_bos = nct_gguf_bool(gguf, "tokenizer.ggml.add_bos_token", &flag) ? flag : v->bos >= 0 && !bytes;
     if (nct_gguf_bool(gguf, "tokenizer.ggml.add_eos_token", &flag) && flag)
         return nct_fail(b->err, NCT_E_UNSUPPORTED,
                         "%s: an end token after every text (add_eos_token) is not supported", b->name);
-    if (nct_gguf_bool(gguf, "tokenizer.ggml.add_space_prefix", &flag) && !flag) {
+    if (!bytes && nct_gguf_bool(gguf, "tokenizer.ggml.add_space_prefix", &flag) && !flag) {
         /* The published vocabulary puts a space in front whatever a converter wrote. */
         if (nct_vocab_find(v, "<|fim_suffix|>", 14) == 73447)
             v->warning = "tokenizer.ggml.add_space_prefix is false, which is wrong for the MiniCPM4 "
@@ -497,6 +494,9 @@ static nct_status read_gguf(nct_build *b, const nct_gguf *gguf) {
     }
     nct_gguf_array merges;
     if (!nct_gguf_find_array(gguf, "tokenizer.ggml.merges", &merges) || merges.type != NCT_GGUF_STRING) {
+        if (bytes)
+            return nct_fail(b->err, NCT_E_FORMAT, "%s: 'tokenizer.ggml.merges' is missing or no list of strings",
+                            b->name);
         NCT_TRY(nct_build_merges(b));
         return nct_build_finish(b, true);
     }
@@ -510,7 +510,7 @@ static nct_status read_gguf(nct_build *b, const nct_gguf *gguf) {
                             (unsigned long long)i);
         NCT_TRY(nct_build_merge(b, s, (size_t)(space - s), space + 1, n - (size_t)(space - s) - 1));
     }
-    return nct_build_finish(b, true);
+    return nct_build_finish(b, !bytes);
 }
 
 nct_status nct_vocab_read_gguf(const char *name, const nct_gguf *gguf, nct_vocab **vocab, nct_error *err) {

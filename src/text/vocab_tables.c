@@ -4,6 +4,7 @@
 
 enum {
     VERSION = 1,
+    VERSION_BYTES = 2, /* byte-level */
     N_WORDS = 32,
     PIECE_BYTES = 12, /* u32 offset, u32 bytes, u8 kind, u8 byte, 2 zeros */
     MERGE_BYTES = 16, /* u32 left, right, rank, i32 id */
@@ -32,9 +33,11 @@ enum {
     W_PLAIN,
     W_EOS,
     W_EOS_ID,
+    W_PATTERNS = W_EOS_ID + NCT_VOCAB_MAX_EOS,
+    W_PATTERN_BYTES,
 };
 
-enum { ADD_BOS = 1, ADD_PREFIX = 2, STRIP_LEFT = 4, FUSE_UNK = 8 };
+enum { ADD_BOS = 1, ADD_PREFIX = 2, STRIP_LEFT = 4, FUSE_UNK = 8, WHOLE_WORDS = 16 };
 
 /* ------------------------------------------------------------------ writing */
 
@@ -50,12 +53,13 @@ static nct_status pad8(nct_bytes *out, nct_error *err) {
 
 static nct_status put_head(const nct_vocab *v, nct_bytes *out, nct_error *err) {
     uint8_t head[4 * N_WORDS] = {0};
-    uint32_t word[N_WORDS] = {[W_VERSION] = VERSION,
+    uint32_t word[N_WORDS] = {[W_VERSION] = v->splitter ? VERSION_BYTES : VERSION,
                               [W_PIECES] = (uint32_t)v->n_pieces,
                               [W_BOS] = (uint32_t)v->bos,
                               [W_UNK] = (uint32_t)v->unk,
                               [W_FLAGS] = (v->add_bos ? ADD_BOS : 0u) | (v->add_prefix ? ADD_PREFIX : 0u) |
-                                          (v->strip_left ? STRIP_LEFT : 0u) | (v->fuse_unk ? FUSE_UNK : 0u),
+                                          (v->strip_left ? STRIP_LEFT : 0u) | (v->fuse_unk ? FUSE_UNK : 0u) |
+                                          (v->whole_words ? WHOLE_WORDS : 0u),
                               [W_MERGES] = (uint32_t)v->n_merges,
                               [W_LONGEST] = v->longest_piece,
                               [W_TEXT] = (uint32_t)v->text.n,
@@ -70,6 +74,11 @@ static nct_status put_head(const nct_vocab *v, nct_bytes *out, nct_error *err) {
                               [W_EOS] = (uint32_t)v->n_eos};
     for (size_t i = 0; i < v->n_eos; i++)
         word[W_EOS_ID + i] = (uint32_t)v->eos[i];
+    if (v->splitter) {
+        size_t n_patterns;
+        word[W_PATTERN_BYTES] = (uint32_t)nct_splitter_texts(v->splitter, &n_patterns)->n;
+        word[W_PATTERNS] = (uint32_t)n_patterns;
+    }
     for (size_t i = 0; i < N_WORDS; i++)
         store32(head + 4 * i, word[i]);
     return nct_bytes_add(out, head, sizeof head, err);
@@ -104,9 +113,6 @@ static nct_status put_table(nct_bytes *out, const void *table, size_t n_bytes, n
 }
 
 nct_status nct_vocab_write_tables(const nct_vocab *v, nct_bytes *out, nct_error *err) {
-    if (strcmp(v->pipeline, "sentencepiece-bpe") != 0)
-        return nct_fail(err, NCT_E_UNSUPPORTED, "a tokenizer of the kind '%s' cannot be kept in a bundle",
-                        v->pipeline);
     NCT_TRY(put_head(v, out, err));
     NCT_TRY(put_pieces(v, out, err));
     NCT_TRY(put_table(out, v->text.data, v->text.n, err));
@@ -116,7 +122,10 @@ nct_status nct_vocab_write_tables(const nct_vocab *v, nct_bytes *out, nct_error 
     NCT_TRY(put_table(out, v->char_page, sizeof v->char_page, err));
     NCT_TRY(put_table(out, v->char_id, v->n_char_pages * 256 * sizeof *v->char_id, err));
     NCT_TRY(put_table(out, v->byte_id, sizeof v->byte_id, err));
-    return put_added(v, out, err);
+    NCT_TRY(put_added(v, out, err));
+    size_t n_patterns;
+    const nct_bytes *texts = v->splitter ? nct_splitter_texts(v->splitter, &n_patterns) : NULL;
+    return texts ? put_table(out, texts->data, texts->n, err) : NCT_OK;
 }
 
 /* ------------------------------------------------------------------ reading */
@@ -127,6 +136,7 @@ struct reading {
     size_t left;
     nct_vocab *v;
     nct_error *err;
+    size_t n_patterns, pattern_bytes;
 };
 
 static nct_status bad(const struct reading *r, const char *what) {
@@ -170,10 +180,10 @@ static nct_status read_head(struct reading *r) {
     uint32_t word[N_WORDS];
     for (size_t i = 0; i < N_WORDS; i++)
         word[i] = nct_le32(head + 4 * i);
-    if (word[W_VERSION] != VERSION)
+    if (word[W_VERSION] != VERSION && word[W_VERSION] != VERSION_BYTES)
         return nct_fail(r->err, NCT_E_UNSUPPORTED,
-                        "%s: the tokenizer's tables are of version %u, expected %d; convert the model again",
-                        r->name, word[W_VERSION], VERSION);
+                        "%s: the tokenizer's tables are of version %u, expected %d or %d; convert the model again",
+                        r->name, word[W_VERSION], VERSION, VERSION_BYTES);
     if (word[W_PIECES] == 0 || word[W_PIECES] > NCT_VOCAB_MAX_PIECES ||
         word[W_MERGES] > NCT_VOCAB_MAX_MERGES || word[W_LONGEST] > NCT_PIECE_MAX_BYTES ||
         word[W_TEXT] > 1u << 30 || word[W_TEXT_REACH] > MAX_REACH || word[W_MERGE_REACH] > MAX_REACH ||
@@ -181,7 +191,15 @@ static nct_status read_head(struct reading *r) {
         word[W_PLAIN] > word[W_ADDED] || word[W_EOS] > NCT_VOCAB_MAX_EOS || !is_mask(word[W_TEXT_MASK], 0) ||
         !is_mask(word[W_MERGE_MASK], 0) || !is_mask(word[W_JOINT_MASK], 63))
         return bad(r, "a count is out of range");
-    v->pipeline = "sentencepiece-bpe";
+    bool bytes = word[W_VERSION] == VERSION_BYTES;
+    if (word[W_PATTERNS] > (bytes ? NCT_SPLIT_MAX : 0) || word[W_PATTERN_BYTES] > r->left)
+        return bad(r, "a count is out of range");
+    v->pipeline = bytes ? "byte-level-bpe" : "sentencepiece-bpe";
+    r->n_patterns = word[W_PATTERNS];
+    r->pattern_bytes = word[W_PATTERN_BYTES];
+    if (bytes)
+        NCT_TRY(nct_splitter_open(&v->splitter, r->err));
+    v->whole_words = bytes && word[W_FLAGS] & WHOLE_WORDS;
     v->n_pieces = (int32_t)word[W_PIECES];
     v->bos = (int32_t)word[W_BOS];
     v->unk = (int32_t)word[W_UNK];
@@ -287,7 +305,7 @@ static nct_status read_chars(struct reading *r) {
         v->byte_id[i] = (int32_t)nct_le32(byte + 4 * i);
         if (!is_id(v, v->byte_id[i], true))
             return bad(r, "a byte's id is no piece");
-        if (v->byte_id[i] < 0 && v->unk < 0)
+        if (v->byte_id[i] < 0 && (v->unk < 0 || v->splitter))
             return bad(r, "a byte has neither a piece nor unk");
     }
     return NCT_OK;
@@ -319,7 +337,24 @@ static nct_status read_added(struct reading *r) {
             return bad(r, "an added token is no text in them or out of order");
         v->added[i] = a;
     }
-    return r->left ? bad(r, "something follows them") : NCT_OK;
+    return NCT_OK;
+}
+
+static nct_status read_patterns(struct reading *r) {
+    const char *text = r->v->splitter ? (const char *)next(r, r->pattern_bytes) : "";
+    size_t left = r->v->splitter ? r->pattern_bytes : 0;
+    if (!text)
+        return bad(r, "they end early");
+    for (size_t i = 0; i < r->n_patterns; i++) {
+        const char *end = memchr(text, 0, left);
+        if (!end)
+            return bad(r, "a pattern has no end");
+        size_t n = (size_t)(end - text);
+        NCT_TRY(nct_splitter_add(r->v->splitter, r->name, text, n, r->err));
+        text += n + 1;
+        left -= n + 1;
+    }
+    return left || r->left ? bad(r, "something follows them") : NCT_OK;
 }
 
 nct_status nct_vocab_read_tables(const char *name, const uint8_t *data, size_t n_bytes, nct_vocab **vocab,
@@ -327,7 +362,7 @@ nct_status nct_vocab_read_tables(const char *name, const uint8_t *data, size_t n
     _Static_assert(sizeof(nct_merge) == MERGE_BYTES, "merges are copied as they are");
     void *block = NULL;
     NCT_TRY(nct_alloc(&block, 1, sizeof(nct_vocab), err));
-    struct reading r = {name, data, n_bytes, block, err};
+    struct reading r = {.name = name, .at = data, .left = n_bytes, .v = block, .err = err};
     nct_status status = read_head(&r);
     if (status == NCT_OK)
         status = read_pieces(&r);
@@ -339,6 +374,8 @@ nct_status nct_vocab_read_tables(const char *name, const uint8_t *data, size_t n
         status = read_chars(&r);
     if (status == NCT_OK)
         status = read_added(&r);
+    if (status == NCT_OK)
+        status = read_patterns(&r);
     if (status == NCT_OK)
         *vocab = r.v;
     else

@@ -2,8 +2,9 @@
  *
  *  Little-endian: 32 words (version, pieces, bos, unk, flags, merges, longest piece, bytes of text, mask and
  *  reach of the text table, mask and reach of the merge table, mask of the joints, character pages, added
- *  tokens, plain ones among them, ends, 8 end ids, 7 zeros), then the tables in the order of nct_vocab, each
- *  padded to 8 bytes.
+ *  tokens, plain ones among them, ends, 8 end ids, patterns, bytes of patterns, 5 zeros), then the tables in the order
+ *  of nct_vocab, each padded to 8 bytes, and the patterns of a byte-level vocabulary, each with a NUL behind it. Such a
+ *  vocabulary is of version 2, so that programs that know no other kind refuse it; else the version is 1.
  */
 #ifndef NCT_TEXT_VOCAB_TABLES_H
 #define NCT_TEXT_VOCAB_TABLES_H

@@ -117,6 +117,43 @@ exits 2; says "none"
 run filter --classifier "$model" --label good --min-score 0.5 --preprocess none docs.txt
 exits 0
 
+# ---- texts prepared as the published filter's authors prepare theirs
+bytelevel=${golden%/*}/bytelevel
+tokenizer=$bytelevel/tokenizer.json
+folded=$(grep -o '{"text":"Hello  World","folded":"[^"]*"}' "$bytelevel/vectors.json" | sed 's/.*"folded":"\(.*\)"}/\1/')
+holds "there is a folded text" test -n "$folded"
+printf 'Hello  World\n' >raw.txt
+printf '%s\n' "$folded" >folded.txt
+score_of() { sed 's/.*"score":\(.*\)}/\1/' out; }
+run filter --classifier "$model" --label good --score folded.txt
+exits 0; score_of >expected
+run filter --classifier "$model" --label good --score --preprocess ultrafineweb --tokenizer "$tokenizer" raw.txt
+exits 0; silent; prints '{"text":"Hello  World","score":'
+score_of >scores
+same scores expected "the classifier should see the folded text"
+run filter --classifier "$model" --label good --score --preprocess ultrafineweb --tokenizer "$bytelevel" raw.txt
+score_of >scores
+same scores expected "the tokenizer's folder should do too"
+run filter --classifier "$model" --label good --score --preprocess ultrafineweb --tokenizer "$NCT_TINY_MODEL" raw.txt
+exits 0
+printf '{"text":"Hello \\n\\n\\n World"}\n{"text":"hello \\n\\nWORLD\\u0301"}\n' >raw.jsonl
+run filter --classifier "$model" --label good --score --preprocess ultrafineweb --tokenizer "$tokenizer" raw.jsonl
+exits 0
+run filter --classifier "$model" --label good --min-score 0.5 --preprocess ultrafineweb many -t 2
+exits 2; says "--tokenizer tokenizer.json"; prints_nothing
+run filter --classifier "$model" --label good --min-score 0.5 --tokenizer "$tokenizer" docs.txt
+exits 2; says "--preprocess ultrafineweb"
+run filter --classifier "$model" --label good --min-score 0.5 --preprocess ultrafineweb --tokenizer missing.json docs.txt
+exits 1; says "missing.json"
+run filter --classifier "$model" --label good --min-score 0.5 --preprocess ultrafineweb --tokenizer docs.txt docs.txt
+exits 3; says "docs.txt"
+head -n 2000 many >some
+run filter --classifier "$model" --label good --min-score 0.5 --preprocess ultrafineweb --tokenizer "$tokenizer" some -t 1
+exits 0; cp out one
+run filter --classifier "$model" --label good --min-score 0.5 --preprocess ultrafineweb --tokenizer "$tokenizer" some -t 2
+exits 0; same out one "threads change nothing"
+holds "some pass" test -s one
+
 # ---- fastText itself, where it is installed
 if command -v fasttext >/dev/null; then
     awk 'BEGIN { srand(9); split("good bad odd", l, " ")

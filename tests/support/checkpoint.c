@@ -339,6 +339,8 @@ static void put_list(nct_bytes *b, const nct_tiny *t, bool longer) {
         NCT_ASSERT_OK(nct_bytes_printf(b, fault, "%s%.9g", i ? "," : "", factor(i, longer)));
 }
 
+enum { IM_END_BYTES = 686 }; /* <|im_end|> in the byte-level tokenizer */
+
 static void write_config(const char *dir, const nct_tiny *t) {
     nct_bytes b = {0};
     NCT_ASSERT_OK(nct_bytes_printf(&b, fault,
@@ -349,11 +351,12 @@ static void write_config(const char *dir, const nct_tiny *t) {
                                    "\"max_position_embeddings\":%d,\"rms_norm_eps\":1e-06,\"rope_theta\":"
                                    "10000.0,\"attention_bias\":false,\"tie_word_embeddings\":%s,\n"
                                    "\"scale_emb\":12,\"scale_depth\":1.4,\"dim_model_base\":64,\"bos_token_"
-                                   "id\":1,\"eos_token_id\":[2,%zu]",
+                                   "id\":%d,\"eos_token_id\":[%d,%zu]",
                                    t->llama ? "LlamaForCausalLM" : "MiniCPMForCausalLM",
                                    t->llama ? "llama" : "minicpm", t->vocab, t->hidden, t->intermediate,
                                    t->layers, t->heads, t->kv_heads, t->head_dim, WINDOW,
-                                   t->tied ? "true" : "false", t->vocab - 2));
+                                   t->tied ? "true" : "false", t->bytes ? 0 : 1, t->bytes ? 1 : 2,
+                                   t->bytes ? IM_END_BYTES : t->vocab - 2));
     if (t->longrope) {
         NCT_ASSERT_OK(nct_bytes_printf(&b, fault,
                                        ",\n\"rope_scaling\":{\"rope_type\":\"longrope\",\"original_max_"
@@ -387,9 +390,10 @@ static void write_config(const char *dir, const nct_tiny *t) {
             t->weights == NCT_TINY_GPTQ_V2 ? "gptq_v2" : "gptq"));
     NCT_ASSERT_OK(nct_bytes_add_str(&b, "}\n", fault));
     write_bytes(nct_test_path("%s/config.json", dir), &b);
-    static const char generation[] =
-        "{\"bos_token_id\":1,\"eos_token_id\":2,\"do_sample\":true,\"temperature\":0.8,\"top_p\":0.8}\n";
-    nct_test_write(nct_test_path("%s/generation_config.json", dir), generation, sizeof generation - 1);
+    const char *generation = t->bytes ? "{\"bos_token_id\":0,\"eos_token_id\":1,\"temperature\":0.8}\n"
+                                      : "{\"bos_token_id\":1,\"eos_token_id\":2,\"do_sample\":true,"
+                                        "\"temperature\":0.8,\"top_p\":0.8}\n";
+    nct_test_write(nct_test_path("%s/generation_config.json", dir), generation, strlen(generation));
 }
 
 /* ------------------------------------------------------------------ the tokenizer */
@@ -433,7 +437,22 @@ static const char *piece_of(const nct_tiny *t, size_t id) {
     return nct_test_path("<unused%zu>", id);
 }
 
+/* The one that golden/make_bytelevel.py made. */
+static void write_byte_tokenizer(const char *dir) {
+    static const char config[] = "{\"add_bos_token\":false,\"bos_token\":\"<s>\",\"eos_token\":\"<|im_end|>\","
+                                 "\"chat_template\":\"<|im_start|> <function name= <tool_response>\"}\n";
+    size_t n;
+    char *json = nct_test_read(NCT_TESTS_DIR "/golden/bytelevel/tokenizer.json", &n);
+    nct_test_write(nct_test_path("%s/tokenizer.json", dir), json, n);
+    nct_test_write(nct_test_path("%s/tokenizer_config.json", dir), config, sizeof config - 1);
+    nct_free(json);
+}
+
 static void write_tokenizer(const char *dir, const nct_tiny *t) {
+    if (t->bytes) {
+        write_byte_tokenizer(dir);
+        return;
+    }
     nct_bytes b = {0};
     NCT_ASSERT_OK(nct_bytes_add_str(&b, "{\"version\":\"1.0\",\"added_tokens\":[", fault));
     for (size_t i = 0; i < 5; i++) {

@@ -37,6 +37,7 @@ typedef struct nct_tiny {
     bool scattered; /* columns belong to groups at random; float and GPTQ_ACT only */
     bool ternary;   /* projections: q from -1 to 1 */
     bool no_template;
+    bool bytes; /* byte-level BPE with what a template of MiniCPM5 is known by; vocab at least 704 */
     nct_tiny_weights weights;
     size_t n_shards; /* more than 1: an index and that many files */
 } nct_tiny;

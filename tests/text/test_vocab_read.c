@@ -169,7 +169,8 @@ static void refuses(const char *from, const char *to, nct_status expected, const
 static void test_vocab_read__refuses_other_pipelines(void **state) {
     (void)state;
     static const char pre[] = "\"pre_tokenizer\":null", post[] = "\"post_processor\":" FIXTURE_POST;
-    refuses(pre, "\"pre_tokenizer\":{\"type\":\"ByteLevel\"}", NCT_E_UNSUPPORTED, "byte-level BPE");
+    refuses(pre, "\"pre_tokenizer\":{\"type\":\"ByteLevel\",\"add_prefix_space\":false}", NCT_E_UNSUPPORTED,
+            "normalizer 'Prepend'");
     refuses(pre,
             "\"pre_tokenizer\":{\"type\":\"Sequence\",\"pretokenizers\":[{\"type\":\"Split\"},{\"type\":"
             "\"ByteLevel\"}]}",
@@ -181,7 +182,7 @@ static void test_vocab_read__refuses_other_pipelines(void **state) {
     refuses(FIXTURE_NORMALIZER, "{\"type\":\"NFC\"}", NCT_E_UNSUPPORTED, "'NFC'");
     refuses("\"prepend\":\"" S "\"", "\"prepend\":\"x\"", NCT_E_UNSUPPORTED, "'Prepend'");
     refuses(FIXTURE_DECODER, "null", NCT_E_UNSUPPORTED, "decoder");
-    refuses(FIXTURE_DECODER, "{\"type\":\"ByteLevel\"}", NCT_E_UNSUPPORTED, "byte-level BPE");
+    refuses(FIXTURE_DECODER, "{\"type\":\"ByteLevel\"}", NCT_E_UNSUPPORTED, "'ByteLevel'");
     refuses("{\"type\":\"ByteFallback\"},", "", NCT_E_UNSUPPORTED, "byte fallback");
     refuses("\"start\":1", "\"start\":2", NCT_E_UNSUPPORTED, "'Strip'");
     refuses(post, "\"post_processor\":{\"type\":\"BertProcessing\"}", NCT_E_UNSUPPORTED, "'BertProcessing'");

@@ -1,6 +1,6 @@
 # Builds for 64-bit Arm on another Linux machine; tests run under QEMU.
 #
-# The compiler and QEMU are packages (Debian and Ubuntu: gcc-aarch64-linux-gnu, qemu-user-static); Arm's cJSON, cmocka
+# The compiler and QEMU are packages (Debian and Ubuntu: gcc-aarch64-linux-gnu, qemu-user-static); Arm's cJSON, utf8proc, cmocka
 # and libnuma come from a folder that tools/cmake/arm-libraries fills, NOCTULE_ARM_LIBRARIES, without any
 # change to the machine.
 set(CMAKE_SYSTEM_NAME Linux)
