@@ -270,7 +270,12 @@ static size_t count_in_chat(const nct_vocab *v, const char *said, const char *pi
 
 static void test_bytelevel__only_the_end_of_a_question_is_a_switch(void **state) {
     (void)state;
-    nct_vocab *v = open_json();
+    nct_vocab *v = NULL;
+    size_t n;
+    char *json = nct_test_read(NCT_TESTS_DIR "/golden/bytelevel/tokenizer.json", &n);
+    NCT_ASSERT_OK(fixture_read_json(json, n, "{\"add_bos_token\":false,\"bos_token\":\"<s>\"}", &v, fault));
+    nct_free(json);
+    assert_int_equal(v->bos, 0);
     assert_int_equal(count_in_chat(v, "Why? /no_think", "/no_think"), 1);
     assert_int_equal(count_in_chat(v, "/think", "/think"), 1);
     assert_int_equal(count_in_chat(v, "a/think", "/think"), 0);
