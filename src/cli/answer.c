@@ -320,8 +320,8 @@ static nct_status closing_ids(const nct_engine *engine, const tags *around, int3
     return NCT_OK;
 }
 
-/* Closes the thinking block for the model: what does so is fed like a prompt, behind the last token, which the session
-   does not hold yet. */
+/* Closes the thinking block for the model: what does so is fed like a prompt, behind the last token, which the
+   session does not hold yet. */
 static nct_status close_thinking(struct taking *k, nct_session *session, bool *over) {
     const nct_answer_options *o = k->f->o;
     nct_answer *a = k->f->answer;
@@ -330,7 +330,8 @@ static nct_status close_thinking(struct taking *k, nct_session *session, bool *o
     k->close = false;
     NCT_TRY(closing_ids(k->engine, k->f->tags, &ids, &n_ids, k->err));
     nct_status status = NCT_OK;
-    *over = had + n_ids > (size_t)nct_session_limit(session) || (o->max_tokens && a->n_ids + n_ids >= o->max_tokens);
+    *over = had + n_ids > (size_t)nct_session_limit(session);
+    *over = *over || (o->max_tokens && a->n_ids + n_ids >= o->max_tokens);
     if (*over)
         a->finish = NCT_FINISH_LENGTH;
     for (size_t i = 0; i < n_ids && !*over && status == NCT_OK; i++) {
@@ -401,15 +402,17 @@ static nct_status generate(const nct_engine *engine, nct_session *session, const
         NCT_TRY(push(f, bytes, n, err));
     }
     NCT_TRY(finish(f, err));
-    return o->tools ? nct_chat_calls(engine, a->text.data ? a->text.data : "", a->text.n, o->tools, &a->content, &a->calls, err)
-                    : NCT_OK;
+    if (!o->tools || a->text.n == 0)
+        return NCT_OK;
+    return nct_chat_calls(engine, a->text.data, a->text.n, o->tools, &a->content, &a->calls, err);
 }
 
 nct_status nct_answer_make(const nct_engine *engine, nct_session *session, const int32_t *prompt,
                            size_t n_prompt, const nct_answer_options *o, nct_answer *a, nct_error *err) {
     uint64_t began = nct_clock_ns();
     *a = (nct_answer){.n_prompt = n_prompt};
-    filter f = {.o = o, .answer = a, .tags = all_tags, .where = o->in_thinking ? THINKING : o->find_thinking ? BEFORE : TEXT};
+    where begins = o->in_thinking ? THINKING : o->find_thinking ? BEFORE : TEXT;
+    filter f = {.o = o, .answer = a, .tags = all_tags, .where = begins};
     a->has_thinking = o->in_thinking;
     if (n_prompt == 0)
         return nct_fail(err, NCT_E_ARGUMENT,

@@ -136,11 +136,13 @@ static void read_string(reader *r, bool raw) {
 /* Digits with single underscores between them, copied without. */
 static size_t read_digits(reader *r) {
     size_t n = 0;
-    for (; r->at < r->end && (is_digit(*r->at) || (*r->at == '_' && n && r->end - r->at > 1 && is_digit(r->at[1]))); r->at++)
-        if (*r->at != '_') {
-            put(r, r->at, 1);
-            n++;
-        }
+    for (; r->at < r->end; r->at++) {
+        bool digit = is_digit(*r->at);
+        if (!digit && (*r->at != '_' || n == 0 || r->end - r->at < 2 || !is_digit(r->at[1])))
+            break;
+        put(r, r->at, digit);
+        n += digit;
+    }
     return n;
 }
 
