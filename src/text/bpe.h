@@ -8,6 +8,9 @@
  *
  *  A stretch is cut between characters that no merge ever joins, and the pairs of each part are merged in
  *  the order of rank, then place: O(n log n) for any text.
+ *
+ *  A byte-level vocabulary has no space in front, and its patterns (split.h) cut a stretch into words, whose bytes are
+ *  merged in the same way. NCT_E_UNSUPPORTED: the patterns take too long on a text.
  */
 #ifndef NCT_TEXT_BPE_H
 #define NCT_TEXT_BPE_H
