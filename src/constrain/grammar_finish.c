@@ -65,7 +65,8 @@ enum { SMALL = 48, PASSES = 4 };
 
 /* Where a rule is a bounded number of bytes and calls nobody: its nodes, from the start on, or 0. What is known of a set
  * of places is kept for any frame (states.h), so a loop over such a rule is better off within one frame. */
-static size_t list_small(const nct_grammar *g, const by_node *out, uint32_t rule, uint32_t node[SMALL]) {
+static size_t list_small(const nct_grammar *g, const by_node *out, size_t n_nodes, uint32_t rule,
+                         uint32_t node[SMALL]) {
     size_t n = 0;
     uint8_t waits[SMALL] = {0}; /* edges from others that were not followed yet */
     uint32_t order[SMALL];
@@ -76,8 +77,8 @@ static size_t list_small(const nct_grammar *g, const by_node *out, uint32_t rule
             size_t k = 0;
             while (k < n && node[k] != e->to)
                 k++;
-            if (e->rule < NCT_EDGE_BYTES || k == SMALL || waits[k] == 255)
-                return 0;
+            if (e->rule < NCT_EDGE_BYTES || k == SMALL || waits[k] == 255 || e->to >= n_nodes)
+                return 0; /* the last: it called a rule that was copied in this pass */
             if (k == n)
                 node[n++] = e->to;
             waits[k]++;
@@ -119,12 +120,13 @@ static void copy_rule(nct_grammar *g, const by_node *out, const uint32_t *node, 
 static nct_status inline_pass(nct_grammar *g, bool *more, nct_error *err) {
     by_node out = {0}, of = {0};
     uint32_t node[SMALL];
+    size_t n_nodes = g->n_nodes; /* that are in `out` */
     *more = false;
     nct_status status = sort_edges(g, FROM, g->n_nodes, &out, err);
     if (status == NCT_OK)
         status = sort_edges(g, RULE, g->n_rules, &of, err);
     for (uint32_t r = 0; status == NCT_OK && r < g->n_rules; r++) {
-        size_t n = of.first[r] < of.first[r + 1] ? list_small(g, &out, r, node) : 0;
+        size_t n = of.first[r] < of.first[r + 1] ? list_small(g, &out, n_nodes, r, node) : 0;
         for (uint32_t i = of.first[r]; n && i < of.first[r + 1] && !nct_grammar_failed(g); i++) {
             copy_rule(g, &out, node, n, &g->edge[of.edge[i]]);
             *more = true;
