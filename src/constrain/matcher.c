@@ -41,13 +41,9 @@ static nct_status find_place(nct_matcher *m, nct_error *err) {
 }
 
 static nct_status refuse(const nct_matcher *m, uint32_t least, bool far, nct_error *err) {
-    if (far)
-        return nct_fail(err, NCT_E_LENGTH,
-                        "the constraint cannot be completed in %zu tokens, as far as could be seen: its shortest text "
-                        "takes %u",
-                        m->n_max, least);
-    return nct_fail(err, NCT_E_LENGTH, "the constraint cannot be completed in %zu tokens: its shortest text takes %u",
-                    m->n_max, least);
+    return nct_fail(err, NCT_E_LENGTH,
+                    "the constraint cannot be completed in %zu token%s%s: its shortest text takes %u", m->n_max,
+                    m->n_max == 1 ? "" : "s", far ? ", as far as could be seen" : "", least);
 }
 
 static nct_status open_matcher(nct_matcher *m, const nct_matcher_options *o, nct_error *err) {
@@ -95,7 +91,7 @@ void nct_matcher_close(nct_matcher *m) {
 
 /* The path goes on from here, and there is time for the rest of it. */
 static bool is_on_path(const nct_matcher *m) {
-    return m->n < m->n_path && m->n_path <= m->n_max && memcmp(m->token ? m->token : m->path, m->path, m->n * sizeof *m->path) == 0;
+    return m->n < m->n_path && (m->n == 0 || memcmp(m->token, m->path, m->n * sizeof *m->path) == 0);
 }
 
 nct_status nct_matcher_mask(nct_matcher *m, const uint64_t **mask, nct_error *err) {

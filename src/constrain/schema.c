@@ -62,7 +62,7 @@ static const char *const notes[] = {"$schema", "$id", "$comment", "$defs", "defi
 
 static bool is_word(const char *name, const char *words) { /* words: between spaces */
     size_t n = strlen(name);
-    for (const char *at = words; (at = strstr(at, name)); at += n)
+    for (const char *at = n ? words : NULL; at && (at = strstr(at, name)); at += n)
         if ((at == words || at[-1] == ' ') && (at[n] == ' ' || !at[n]))
             return true;
     return false;

@@ -90,6 +90,7 @@ static void test_schema__refuses_what_it_cannot_keep(void **state) {
     refuses("{\"oneOf\":[{}]}", "'oneOf'");
     refuses("{\"type\":\"object\",\"properties\":{\"x\":{\"not\":{}}}}", "#/properties/x: 'not'");
     refuses("{\"type\":\"thing\"}", "no such type");
+    refuses("{\"\":1}", "not supported");
     refuses("{\"type\":5}", "expected a name");
     refuses("[]", "a schema is an object");
     refuses("{\"type\":", "not valid JSON");
