@@ -28,7 +28,10 @@ static uint32_t add_thinking(nct_grammar *g) {
 }
 
 static void add_starts(nct_constraint *c, nct_grammar *g, uint32_t root) {
-    uint32_t thinking = add_thinking(g), after = nct_grammar_rule(g), space = nct_grammar_rule(g);
+    c->thinking_begin = (uint32_t)g->n_nodes;
+    uint32_t thinking = add_thinking(g);
+    c->thinking_end = (uint32_t)g->n_nodes;
+    uint32_t after = nct_grammar_rule(g), space = nct_grammar_rule(g);
     uint32_t may = nct_grammar_rule(g), at;
     if (nct_grammar_failed(g))
         return;

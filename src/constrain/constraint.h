@@ -50,6 +50,8 @@ struct nct_constraint {
     const nct_pieces *pieces; /* borrowed */
     nct_grammar grammar;
     uint32_t rule[NCT_CONSTRAINT_STARTS];
+    uint32_t thinking_begin, thinking_end; /* nodes */
+    bool is_warm[NCT_CONSTRAINT_STARTS];
     nct_states *states;
     uint64_t *banned; /* [n_words] tokens that are never taken */
     size_t n_words;
@@ -85,6 +87,8 @@ nct_status nct_constraint_make(const nct_pieces *pieces, const uint64_t *banned,
 /** Forgets what was found out: always; if it takes too much memory. */
 void nct_constraint_forget(nct_constraint *c);
 void nct_constraint_tidy(nct_constraint *c);
+/** Walks the longest ways of steps to come now, for 50 ms at most; results do not depend on it. */
+void nct_constraint_warm(nct_constraint *c, bool thinking);
 /** Fewest tokens from a set to the end of a text. */
 uint32_t nct_constraint_tokens(nct_constraint *c, uint32_t set);
 /** Writes the mask of a set with so many tokens left, this one included; NULL after a failure (fault). */

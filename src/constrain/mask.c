@@ -1,4 +1,5 @@
 /* Which tokens may follow. */
+#include "base/clock.h"
 #include "constrain/constraint.h"
 
 enum {
@@ -8,6 +9,8 @@ enum {
     TOKENS_BYTES = 1 << 16, /* longer shortest texts are not cut into tokens: their bytes are the bound */
     SEARCH_SETS = 4096,
     KEPT_BYTES = 96 << 20,
+    WIDE = 64,              /* bytes that a node takes, for a walk that is worth doing ahead of time */
+    WARM_NS = 50000000,     /* for all of these together */
 };
 
 static bool failed(const nct_constraint *c) {
@@ -97,14 +100,6 @@ static bool shortest_token(nct_constraint *c, uint32_t set, int32_t *token) {
 
 /* ------------------------------------------------------------------ walks */
 
-static void add_found(nct_constraint *c, int32_t token, uint32_t set) {
-    void *p = c->found;
-    if (!room(c, &p, &c->found_capacity, c->n_found + 1, sizeof *c->found))
-        return;
-    c->found = p;
-    c->found[c->n_found++] = (nct_found){token, set};
-}
-
 static void add_leaves(nct_constraint *c, uint32_t node, uint32_t set) {
     for (uint32_t i = 0; i < set_of(c, set)->n; i++) {
         uint32_t at = nct_states_items(c->states, set)[i].node;
@@ -121,23 +116,32 @@ static void add_leaves(nct_constraint *c, uint32_t node, uint32_t set) {
 /* Tokens below a node of the tree, from a set on: added to what was found. True if all were looked at. */
 static bool walk(nct_constraint *c, uint32_t set, uint32_t top) {
     const nct_pieces *p = c->pieces;
+    const nct_state_tables *t = (const nct_state_tables *)c->states;
+    const uint8_t *class_of = c->grammar.class_of;
     uint32_t end = p->node[top].end;
     size_t work = 0;
+    void *found = c->found;
+    if (!room(c, &found, &c->found_capacity, c->n_found + p->node[end].first_token - p->node[top].first_token,
+              sizeof *c->found))
+        return false;
+    c->found = found;
     c->at[p->node[top].depth] = set;
-    for (uint32_t i = top + 1; i < end && !failed(c);) {
+    for (uint32_t i = top + 1; i < end;) {
         const nct_piece_node *n = &p->node[i];
-        uint32_t next = nct_states_step(c->states, c->at[n->depth - 1], n->byte);
+        uint32_t from = c->at[n->depth - 1], steps = t->set[from].steps;
+        uint32_t next = steps == NCT_UNKNOWN ? NCT_UNKNOWN : t->step[steps + class_of[n->byte]];
+        if (next == NCT_UNKNOWN)
+            next = nct_states_step(c->states, from, n->byte);
         if (!next) {
             i = n->end;
             continue;
         }
-        const nct_set *k = set_of(c, next);
-        uint32_t flags = k->flags;
+        uint32_t flags = t->set[next].flags;
         c->at[n->depth] = next;
-        work += k->n;
-        for (uint32_t t = n->first_token; t < n[1].first_token; t++)
-            if (!is_banned(c, p->token[t]))
-                add_found(c, p->token[t], next);
+        work += t->set[next].n;
+        for (uint32_t k = n->first_token; k < n[1].first_token; k++)
+            if (!is_banned(c, p->token[k]))
+                c->found[c->n_found++] = (nct_found){p->token[k], next};
         if (flags & NCT_SET_HOLES && n->end > i + 1)
             add_leaves(c, i, next);
         i = flags & NCT_SET_GOES_ON ? i + 1 : n->end;
@@ -282,6 +286,30 @@ static const nct_view *find_view(nct_constraint *c, uint32_t set) {
     set_of(c, set)->view = (uint32_t)c->n_views;
     c->view[c->n_views++] = made;
     return &c->view[c->n_views - 1];
+}
+
+/* ------------------------------------------------------------------ ahead of time */
+
+/* How many bytes a node takes; many of them make long walks. */
+static size_t count_bytes(const nct_grammar *g, uint32_t node) {
+    size_t n = 0;
+    for (uint32_t i = g->first_take[node]; i < g->first_take[node + 1]; i++)
+        n += (size_t)(g->take[i].high - g->take[i].low) + 1;
+    return n;
+}
+
+void nct_constraint_warm(nct_constraint *c, bool thinking) {
+    const nct_grammar *g = &c->grammar;
+    uint64_t began = nct_clock_ns();
+    uint32_t shape;
+    for (uint32_t node = 0; node < g->n_nodes && !failed(c); node++) {
+        bool thinks = node >= c->thinking_begin && node < c->thinking_end;
+        if (count_bytes(g, node) < WIDE || (thinks && !thinking))
+            continue;
+        uint32_t set = nct_states_at(c->states, node);
+        if (!set || !find_shape(c, set, &shape) || nct_clock_ns() - began > WARM_NS)
+            break;
+    }
 }
 
 /* ------------------------------------------------------------------ masks */

@@ -58,6 +58,9 @@ static nct_status open_matcher(nct_matcher *m, const nct_matcher_options *o, nct
     if (!m->set)
         return nct_fail(err, NCT_E_ARGUMENT, "the beginning that was given does not agree with the constraint");
     uint32_t least = nct_constraint_tokens(m->c, m->set);
+    if (!m->c->is_warm[m->think])
+        nct_constraint_warm(m->c, m->think != NCT_MATCH_ANSWER);
+    m->c->is_warm[m->think] = true;
     if (least > m->n_max)
         NCT_TRY(nct_constraint_search(m->c, m->set, m->n_max, &m->path, &m->n_path, &far, err));
     if (has_fault(m->c))

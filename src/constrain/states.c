@@ -16,13 +16,12 @@ typedef struct seen {
 } seen;
 
 struct nct_states {
+    nct_state_tables t;
     const nct_grammar *g;
     nct_error fault;
-    nct_set *set;
     size_t n_sets, sets_capacity;
     nct_item *item;
     size_t n_items, items_capacity;
-    uint32_t *step; /* rows of n_classes */
     size_t n_steps, steps_capacity;
     uint32_t *table; /* set by hash, 0: empty */
     size_t table_mask;
@@ -75,8 +74,8 @@ static nct_status open_states(nct_states *s, nct_error *err) {
     NCT_TRY(nct_alloc(&p, s->seen_mask + 1, sizeof *s->seen, err));
     s->seen = p;
     s->sets_capacity = 64;
-    NCT_TRY(nct_alloc(&p, s->sets_capacity, sizeof *s->set, err));
-    s->set = p;
+    NCT_TRY(nct_alloc(&p, s->sets_capacity, sizeof *s->t.set, err));
+    s->t.set = p;
     nct_states_clear(s);
     return NCT_OK;
 }
@@ -98,9 +97,9 @@ nct_status nct_states_open(const nct_grammar *g, nct_states **states, nct_error 
 void nct_states_close(nct_states *s) {
     if (!s)
         return;
-    nct_free(s->set);
+    nct_free(s->t.set);
     nct_free(s->item);
-    nct_free(s->step);
+    nct_free(s->t.step);
     nct_free(s->table);
     nct_free(s->rule_of_rank);
     nct_free(s->frame_of);
@@ -117,18 +116,18 @@ void nct_states_clear(nct_states *s) {
     memset(s->table, 0, (s->table_mask + 1) * sizeof *s->table);
     s->n_sets = 1; /* the dead one */
     s->n_items = s->n_steps = 0;
-    s->set[0] = (nct_set){.least = NCT_GRAMMAR_NEVER, .steps = NCT_UNKNOWN, .tokens = NCT_UNKNOWN, .view = NCT_UNKNOWN,
+    s->t.set[0] = (nct_set){.least = NCT_GRAMMAR_NEVER, .steps = NCT_UNKNOWN, .tokens = NCT_UNKNOWN, .view = NCT_UNKNOWN,
                     .shape = NCT_UNKNOWN};
 }
 
 const nct_error *nct_states_fault(const nct_states *s) { return &s->fault; }
 
 size_t nct_states_bytes(const nct_states *s) {
-    return s->n_sets * sizeof *s->set + s->n_items * sizeof *s->item + s->n_steps * sizeof *s->step;
+    return s->n_sets * sizeof *s->t.set + s->n_items * sizeof *s->item + s->n_steps * sizeof *s->t.step;
 }
 
-nct_set *nct_states_set(nct_states *s, uint32_t set) { return &s->set[set]; }
-const nct_item *nct_states_items(const nct_states *s, uint32_t set) { return s->item + s->set[set].first; }
+nct_set *nct_states_set(nct_states *s, uint32_t set) { return &s->t.set[set]; }
+const nct_item *nct_states_items(const nct_states *s, uint32_t set) { return s->item + s->t.set[set].first; }
 
 /* ------------------------------------------------------------------ sets by what they hold */
 
@@ -165,7 +164,7 @@ static bool grow_table(nct_states *s) {
     s->table = p;
     s->table_mask = mask;
     for (uint32_t i = 1; i < s->n_sets; i++) {
-        size_t at = s->set[i].hash & mask;
+        size_t at = s->t.set[i].hash & mask;
         while (s->table[at])
             at = (at + 1) & mask;
         s->table[at] = i;
@@ -187,7 +186,7 @@ static uint32_t least_stripped(const nct_states *s, const nct_item *item, size_t
         for (uint32_t k = item[i].node < g->n_nodes ? g->first_take[item[i].node] : 0;
              item[i].node < g->n_nodes && k < g->first_take[item[i].node + 1]; k++) {
             const nct_take *t = &g->take[k];
-            uint32_t all = plus(plus(g->least[t->to], s->set[item[i].frame].least), 1);
+            uint32_t all = plus(plus(g->least[t->to], s->t.set[item[i].frame].least), 1);
             if ((t->low != ' ' || t->high != ' ') && all < best)
                 best = all;
         }
@@ -199,7 +198,7 @@ static void describe(const nct_states *s, const nct_item *item, size_t n, nct_se
     for (size_t i = 0; i < n; i++) {
         uint32_t least = 0;
         if (item[i].node < s->g->n_nodes) {
-            const nct_set *frame = &s->set[item[i].frame];
+            const nct_set *frame = &s->t.set[item[i].frame];
             least = plus(s->g->least[item[i].node], frame->least);
             set->depth = frame->depth + 1 > set->depth ? frame->depth + 1 : set->depth;
             set->flags |= NCT_SET_GOES_ON;
@@ -225,7 +224,7 @@ static uint32_t intern(nct_states *s, const nct_item *item, size_t n) {
     if (n == 0 || failed(s))
         return 0;
     for (at = hash & s->table_mask; s->table[at]; at = (at + 1) & s->table_mask) {
-        const nct_set *k = &s->set[s->table[at]];
+        const nct_set *k = &s->t.set[s->table[at]];
         if (k->hash == hash && k->n == n && memcmp(s->item + k->first, item, n * sizeof *item) == 0)
             return s->table[at];
     }
@@ -233,10 +232,10 @@ static uint32_t intern(nct_states *s, const nct_item *item, size_t n) {
     if (!room(s, &p, &s->items_capacity, s->n_items + n, sizeof *item))
         return 0;
     s->item = p;
-    p = s->set;
-    if (!room(s, &p, &s->sets_capacity, s->n_sets + 1, sizeof *s->set))
+    p = s->t.set;
+    if (!room(s, &p, &s->sets_capacity, s->n_sets + 1, sizeof *s->t.set))
         return 0;
-    s->set = p;
+    s->t.set = p;
     uint32_t number = (uint32_t)s->n_sets;
     nct_set set = {.first = (uint32_t)s->n_items, .n = (uint32_t)n, .hash = hash,
                    .steps = NCT_UNKNOWN, .tokens = NCT_UNKNOWN, .view = NCT_UNKNOWN,
@@ -244,7 +243,7 @@ static uint32_t intern(nct_states *s, const nct_item *item, size_t n) {
     describe(s, item, n, &set);
     memcpy(s->item + s->n_items, item, n * sizeof *item);
     s->n_items += n;
-    s->set[s->n_sets++] = set;
+    s->t.set[s->n_sets++] = set;
     s->table[at] = number;
     if (s->n_sets * 2 > s->table_mask && !grow_table(s))
         return 0;
@@ -295,8 +294,8 @@ static void begin_closure(nct_states *s) {
 }
 
 static void visit_frame(nct_states *s, uint32_t frame) {
-    for (uint32_t i = 0; i < s->set[frame].n && !failed(s); i++) {
-        nct_item item = s->item[s->set[frame].first + i];
+    for (uint32_t i = 0; i < s->t.set[frame].n && !failed(s); i++) {
+        nct_item item = s->item[s->t.set[frame].first + i];
         visit(s, item.node, item.frame);
     }
 }
@@ -356,8 +355,8 @@ static void make_frames(nct_states *s) {
             if (s->waiting[i].node != PASS)
                 add_made(s, (nct_item){s->waiting[i].node, frame});
             else
-                for (uint32_t k = 0; k < s->set[frame].n; k++)
-                    add_made(s, s->item[s->set[frame].first + k]);
+                for (uint32_t k = 0; k < s->t.set[frame].n; k++)
+                    add_made(s, s->item[s->t.set[frame].first + k]);
         }
         s->n_made = sort_items(s->made, s->n_made);
         s->frame_of[s->rule_of_rank[rank]] = intern(s, s->made, s->n_made);
@@ -387,6 +386,14 @@ uint32_t nct_states_begin(nct_states *s, uint32_t rule, bool strip) {
     return end_closure(s);
 }
 
+uint32_t nct_states_at(nct_states *s, uint32_t node) {
+    nct_item hole = {NCT_NODE_HOLE, 0};
+    uint32_t frame = intern(s, &hole, 1);
+    begin_closure(s);
+    visit(s, node, frame);
+    return end_closure(s);
+}
+
 uint32_t nct_states_enter(nct_states *s, uint32_t frame) {
     begin_closure(s);
     visit_frame(s, frame);
@@ -395,10 +402,10 @@ uint32_t nct_states_enter(nct_states *s, uint32_t frame) {
 
 static uint32_t take(nct_states *s, uint32_t set, uint8_t byte) {
     const nct_grammar *g = s->g;
-    bool strip = s->set[set].flags & NCT_SET_STRIP;
+    bool strip = s->t.set[set].flags & NCT_SET_STRIP;
     begin_closure(s);
-    for (uint32_t i = 0; i < s->set[set].n && !failed(s); i++) {
-        nct_item item = s->item[s->set[set].first + i];
+    for (uint32_t i = 0; i < s->t.set[set].n && !failed(s); i++) {
+        nct_item item = s->item[s->t.set[set].first + i];
         if (strip && byte == ' ' && item.node != NCT_NODE_STRIP)
             visit(s, item.node, item.frame);
         if ((strip && byte == ' ') || item.node >= g->n_nodes)
@@ -412,28 +419,28 @@ static uint32_t take(nct_states *s, uint32_t set, uint8_t byte) {
 
 uint32_t nct_states_step(nct_states *s, uint32_t set, uint8_t byte) {
     size_t class = s->g->class_of[byte];
-    if (!(s->set[set].flags & NCT_SET_GOES_ON) || failed(s))
+    if (!(s->t.set[set].flags & NCT_SET_GOES_ON) || failed(s))
         return 0;
-    if (s->set[set].steps == NCT_UNKNOWN) {
-        void *p = s->step;
-        if (!room(s, &p, &s->steps_capacity, s->n_steps + s->g->n_classes, sizeof *s->step))
+    if (s->t.set[set].steps == NCT_UNKNOWN) {
+        void *p = s->t.step;
+        if (!room(s, &p, &s->steps_capacity, s->n_steps + s->g->n_classes, sizeof *s->t.step))
             return 0;
-        s->step = p;
-        s->set[set].steps = (uint32_t)s->n_steps;
+        s->t.step = p;
+        s->t.set[set].steps = (uint32_t)s->n_steps;
         for (size_t i = 0; i < s->g->n_classes; i++)
-            s->step[s->n_steps++] = NCT_UNKNOWN;
+            s->t.step[s->n_steps++] = NCT_UNKNOWN;
     }
-    uint32_t next = s->step[s->set[set].steps + class];
+    uint32_t next = s->t.step[s->t.set[set].steps + class];
     if (next == NCT_UNKNOWN) {
         next = take(s, set, byte);
-        s->step[s->set[set].steps + class] = next;
+        s->t.step[s->t.set[set].steps + class] = next;
     }
     return next;
 }
 
 uint8_t nct_states_shortest(nct_states *s, uint32_t set) {
     const nct_grammar *g = s->g;
-    const nct_set *k = &s->set[set];
+    const nct_set *k = &s->t.set[set];
     bool strip = k->flags & NCT_SET_STRIP;
     int best = 256;
     for (uint32_t i = 0; i < k->n; i++) {
@@ -444,7 +451,7 @@ uint8_t nct_states_shortest(nct_states *s, uint32_t set) {
             const nct_take *take = &g->take[t];
             int low = strip && take->low == ' ' ? ' ' + 1 : take->low;
             if (low <= take->high && low < best &&
-                plus(plus(g->least[take->to], s->set[item.frame].least), 1) == k->least)
+                plus(plus(g->least[take->to], s->t.set[item.frame].least), 1) == k->least)
                 best = low;
         }
     }
@@ -456,8 +463,8 @@ uint8_t nct_states_shortest(nct_states *s, uint32_t set) {
 uint32_t nct_states_shape(nct_states *s, uint32_t set, uint32_t *frame, size_t *n_frames) {
     *n_frames = 0;
     s->n_made = 0;
-    for (uint32_t i = 0; i < s->set[set].n && !failed(s); i++) {
-        nct_item item = s->item[s->set[set].first + i];
+    for (uint32_t i = 0; i < s->t.set[set].n && !failed(s); i++) {
+        nct_item item = s->item[s->t.set[set].first + i];
         size_t k = 0;
         if (item.node < s->g->n_nodes) {
             while (k < *n_frames && frame[k] != item.frame)
@@ -485,14 +492,14 @@ static bool is_hole(uint32_t node) { return node >= NCT_NODE_HOLE && node < NCT_
 static uint32_t fill_frame(nct_states *s, uint32_t set, const uint32_t *frame) {
     nct_item *list = NULL;
     size_t n = 0, capacity = 0;
-    if (s->set[set].memo_epoch == s->memo_epoch)
-        return s->set[set].memo;
-    for (uint32_t i = 0; i < s->set[set].n && !failed(s); i++) {
-        nct_item item = s->item[s->set[set].first + i];
+    if (s->t.set[set].memo_epoch == s->memo_epoch)
+        return s->t.set[set].memo;
+    for (uint32_t i = 0; i < s->t.set[set].n && !failed(s); i++) {
+        nct_item item = s->item[s->t.set[set].first + i];
         if (is_hole(item.node)) {
             uint32_t f = frame[item.node - NCT_NODE_HOLE];
-            for (uint32_t k = 0; k < s->set[f].n; k++)
-                add_item(s, &list, &n, &capacity, s->item[s->set[f].first + k]);
+            for (uint32_t k = 0; k < s->t.set[f].n; k++)
+                add_item(s, &list, &n, &capacity, s->item[s->t.set[f].first + k]);
             continue;
         }
         if (item.node < s->g->n_nodes)
@@ -501,12 +508,12 @@ static uint32_t fill_frame(nct_states *s, uint32_t set, const uint32_t *frame) {
     }
     uint32_t filled = intern(s, list, sort_items(list, n));
     nct_free(list);
-    s->set[set].memo = filled;
-    s->set[set].memo_epoch = s->memo_epoch;
+    s->t.set[set].memo = filled;
+    s->t.set[set].memo_epoch = s->memo_epoch;
     return filled;
 }
 
 uint32_t nct_states_fill(nct_states *s, uint32_t set, const uint32_t *frame) {
     uint32_t filled = fill_frame(s, set, frame);
-    return s->set[set].flags & NCT_SET_HOLES ? nct_states_enter(s, filled) : filled;
+    return s->t.set[set].flags & NCT_SET_HOLES ? nct_states_enter(s, filled) : filled;
 }

@@ -49,6 +49,12 @@ typedef struct nct_set {
 
 typedef struct nct_states nct_states;
 
+/** The beginning of nct_states: tables, which move when sets are made. */
+typedef struct nct_state_tables {
+    nct_set *set;
+    uint32_t *step; /* rows of steps by class of byte, NCT_UNKNOWN where nobody asked yet */
+} nct_state_tables;
+
 /** The grammar is finished and outlives the states. */
 nct_status nct_states_open(const nct_grammar *grammar, nct_states **states, nct_error *err);
 void nct_states_close(nct_states *states); /* NULL is fine */
@@ -65,6 +71,8 @@ const nct_item *nct_states_items(const nct_states *states, uint32_t set);
 uint32_t nct_states_begin(nct_states *states, uint32_t rule, bool strip);
 /** After one byte more; 0 if it cannot follow. */
 uint32_t nct_states_step(nct_states *states, uint32_t set, uint8_t byte);
+/** At a node of a rule, in any context (a hole). */
+uint32_t nct_states_at(nct_states *states, uint32_t node);
 /** The lowest byte that begins a shortest text from here; the set is neither dead nor accepting. */
 uint8_t nct_states_shortest(nct_states *states, uint32_t set);
 /** A frame as the set one is in when it is returned to. */
