@@ -92,7 +92,6 @@ typedef struct nct_model_info {
     bool coded; /* the layers' matrices are codes, multiplied as 8-bit integers; not in exact mode */
     bool thinks;               /* the template has a switch for thinking */
     const char *template_name; /* chat template renderer, "none" if the checkpoint has no template */
-    bool thinks;               /* the template knows thinking blocks */
     int n_layers, hidden, n_heads, n_kv_heads, head_dim, intermediate, n_vocab;
     int max_positions;          /* native context window */
     int long_positions;         /* window with the long RoPE list; 0: there is no such list */
@@ -280,6 +279,8 @@ void nct_matcher_close(nct_matcher *matcher); /* NULL is fine */
 nct_status nct_matcher_mask(nct_matcher *matcher, const uint64_t **mask, nct_error *err);
 /** NCT_E_ARGUMENT: it may not come next. */
 nct_status nct_matcher_take(nct_matcher *matcher, int32_t id, nct_error *err);
+/** Whether these tokens may all come next, and at least one and what then completes the text still fits behind them. */
+bool nct_matcher_has_room(nct_matcher *matcher, const int32_t *ids, size_t n_ids);
 bool nct_matcher_is_done(nct_matcher *matcher);     /* nothing can follow: the answer is over */
 bool nct_matcher_is_complete(nct_matcher *matcher); /* the text so far is one that the constraint allows */
 

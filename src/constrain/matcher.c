@@ -49,7 +49,7 @@ static nct_status refuse(const nct_matcher *m, uint32_t least, bool far, nct_err
 static nct_status open_matcher(nct_matcher *m, const nct_matcher_options *o, nct_error *err) {
     bool far = false;
     m->think = o->think;
-    m->strip = o->strip;
+    m->strip = o->strip && m->c->pieces->strips;
     m->n_max = o->n_max;
     m->n_prefix = o->n_prefix;
     if (o->n_prefix)
@@ -137,6 +137,16 @@ nct_status nct_matcher_take(nct_matcher *m, int32_t id, nct_error *err) {
     m->token[m->n++] = id;
     m->set = next;
     return NCT_OK;
+}
+
+bool nct_matcher_has_room(nct_matcher *m, const int32_t *ids, size_t n_ids) {
+    if (m->ended || find_place(m, NULL) != NCT_OK)
+        return false;
+    uint32_t set = m->set;
+    for (size_t i = 0; i < n_ids && set; i++)
+        set = nct_constraint_follow(m->c, set, ids[i]);
+    uint32_t least = set ? nct_constraint_tokens(m->c, set) : NCT_GRAMMAR_NEVER;
+    return set && m->n + n_ids + (least ? least : 1) <= m->n_max && !has_fault(m->c);
 }
 
 bool nct_matcher_is_done(nct_matcher *m) {

@@ -96,6 +96,7 @@ nct_status nct_pieces_open(const nct_vocab *vocab, size_t n_vocab, const int32_t
     NCT_TRY(nct_alloc(&q, 1, sizeof(nct_pieces), err));
     nct_pieces *p = q;
     p->n_vocab = n_vocab;
+    p->strips = vocab->strip_left;
     for (size_t i = 0; i < n_eos && p->n_eos < sizeof p->eos / sizeof *p->eos; i++)
         if (eos[i] >= 0 && (size_t)eos[i] < n_vocab)
             p->eos[p->n_eos++] = eos[i];

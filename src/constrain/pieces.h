@@ -23,6 +23,7 @@ typedef struct nct_pieces {
     int32_t *token;
     size_t n_tokens, n_vocab; /* ids are below n_vocab */
     size_t longest;           /* bytes */
+    bool strips;              /* decoding drops the first space of a text */
     uint32_t *text_off;       /* [n_vocab + 1]; of ids that are not here, nothing */
     char *text;
     int32_t eos[NCT_VOCAB_MAX_EOS * 4 + 8];
