@@ -100,6 +100,8 @@ grep -v '"chat_template"' "$home/models/plain/tokenizer_config.json" | sed "1s#{
 run run -m "$thinker" --json --choice yes,no -n 40 --assistant "<think>I " "Is it?" </dev/null
 exits 0; prints '"finish_reason":"stop"'
 holds "thinking is apart" sh -c 'grep -qE "\"text\":\"(yes|no)\",\"thinking\":\"I " out'
+run run -m "$thinker" --json --choice yes,no -n 40 --think on --think-budget 3 --assistant "<think>I " --seed 4 "Is it?" </dev/null
+exits 0; prints '"finish_reason":"stop"'; prints '"thinking":3'
 run run -m "$thinker" --choice yes,no --think off -n 6 "Is it?" </dev/null
 exits 0; holds "no thinking when it is off" grep -qxE 'yes|no' out
 run run -m "$model" --choice yes,no -n 6 "Is it?" </dev/null

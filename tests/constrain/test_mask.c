@@ -1,6 +1,6 @@
 /* Masks, over the tokens of the shipped model but without it. */
-#include "constrain/constraint.h"
 #include "base/rng.h"
+#include "constrain/constraint.h"
 #include "support/support.h"
 
 #define SHIPPED NCT_MODELS_DIR "/dusk-4m"
@@ -292,6 +292,42 @@ static void test_mask__bears_hostile_grammars(void **state) {
     }
 }
 
+static nct_status ask_once(const fixture *f, nct_error *err) {
+    static const char schema[] = "{\"type\":\"object\",\"properties\":{\"a\":{\"$ref\":\"#/$defs/b\"},\"c\":{\"enum\":[1,\"x\"]}},"
+                                 "\"required\":[\"a\"],\"$defs\":{\"b\":{\"type\":\"string\",\"maxLength\":2}}}";
+    nct_grammar g = {0};
+    nct_constraint *c = NULL;
+    nct_matcher *m = NULL;
+    nct_matcher_options o = {.n_max = 60, .think = NCT_MATCH_MAY_THINK, .prefix = "{", .n_prefix = 1};
+    uint32_t root = nct_grammar_add_schema(&g, schema, sizeof schema - 1);
+    NCT_TRY(nct_constraint_make(f->pieces, NULL, &g, root, "test", &c, err));
+    nct_status status = nct_matcher_open(c, &o, &m, err);
+    for (uint64_t i = 0; i < 6 && status == NCT_OK; i++) {
+        const uint64_t *mask = NULL;
+        status = nct_matcher_mask(m, &mask, err);
+        if (status == NCT_OK)
+            status = nct_matcher_take(m, draw(c, mask, i), err);
+    }
+    nct_matcher_close(m);
+    nct_constraint_close(c);
+    return status;
+}
+
+static void test_mask__every_allocation_may_fail(void **state) {
+    const fixture *f = *state;
+    nct_status status = NCT_E_MEMORY;
+    long n = 0;
+    for (; status != NCT_OK; n += 1 + n / 50) { /* of the many, not all */
+        nct_error err = {0};
+        atomic_store(&nct_mem_fail_in, n);
+        status = ask_once(f, &err);
+        atomic_store(&nct_mem_fail_in, -1);
+        assert_true(status == NCT_OK || status == NCT_E_MEMORY);
+        assert_true(status == NCT_OK || err.text[0]);
+    }
+    assert_true(n > 50);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_mask__allows_what_can_be_taken),
@@ -303,6 +339,7 @@ int main(void) {
         cmocka_unit_test(test_mask__thinks_first),
         cmocka_unit_test(test_mask__does_without_banned_tokens),
         cmocka_unit_test(test_mask__bears_hostile_grammars),
+        cmocka_unit_test(test_mask__every_allocation_may_fail),
     };
     return cmocka_run_group_tests(tests, open_fixture, close_fixture);
 }
