@@ -23,19 +23,25 @@ static const struct {
     {"choice", nct_grammar_add_choice, "bug,feature,question,documentation,duplicate,invalid"},
     {"json", NULL, ""},
     {"schema: incident", nct_grammar_add_schema,
-     "{\"type\":\"object\",\"required\":[\"title\",\"severity\",\"hosts\",\"when\",\"steps\"],\"properties\":{"
+     "{\"type\":\"object\",\"required\":[\"title\",\"severity\",\"hosts\",\"when\",\"steps\"],\"properties\":"
+     "{"
      "\"title\":{\"type\":\"string\"},\"severity\":{\"enum\":[\"low\",\"high\",\"critical\"]},"
-     "\"hosts\":{\"type\":\"array\",\"items\":{\"type\":\"string\"}},\"when\":{\"type\":\"string\",\"format\":\"date-time\"},"
+     "\"hosts\":{\"type\":\"array\",\"items\":{\"type\":\"string\"}},\"when\":{\"type\":\"string\","
+     "\"format\":\"date-time\"},"
      "\"count\":{\"type\":\"integer\"},\"load\":{\"type\":\"number\"},\"open\":{\"type\":\"boolean\"},"
-     "\"steps\":{\"type\":\"array\",\"items\":{\"$ref\":\"#/$defs/step\"}}},\"$defs\":{\"step\":{\"type\":\"object\","
-     "\"required\":[\"what\",\"who\"],\"properties\":{\"what\":{\"type\":\"string\"},\"who\":{\"type\":\"string\"},"
+     "\"steps\":{\"type\":\"array\",\"items\":{\"$ref\":\"#/$defs/"
+     "step\"}}},\"$defs\":{\"step\":{\"type\":\"object\","
+     "\"required\":[\"what\",\"who\"],\"properties\":{\"what\":{\"type\":\"string\"},\"who\":{\"type\":"
+     "\"string\"},"
      "\"then\":{\"type\":\"array\",\"items\":{\"$ref\":\"#/$defs/step\"}}}}}}"},
     {"schema: short strings", nct_grammar_add_schema,
      "{\"type\":\"array\",\"items\":{\"type\":\"string\",\"maxLength\":40}}"},
     {"gbnf: arithmetic", nct_grammar_add_gbnf,
      "root ::= (expr \"=\" ws term \"\\n\")+\nexpr ::= term ([-+*/] term)*\n"
-     "term ::= ident | num | \"(\" ws expr \")\" ws\nident ::= [a-z] [a-z0-9_]* ws\nnum ::= [0-9]+ ws\nws ::= [ \\t\\n]*\n"},
-    {"gbnf: list", nct_grammar_add_gbnf, "root ::= item+\nitem ::= \"- \" [^\\r\\n\\x0b\\x0c\\x85\\u2028\\u2029]+ \"\\n\"\n"},
+     "term ::= ident | num | \"(\" ws expr \")\" ws\nident ::= [a-z] [a-z0-9_]* ws\nnum ::= [0-9]+ ws\nws "
+     "::= [ \\t\\n]*\n"},
+    {"gbnf: list", nct_grammar_add_gbnf,
+     "root ::= item+\nitem ::= \"- \" [^\\r\\n\\x0b\\x0c\\x85\\u2028\\u2029]+ \"\\n\"\n"},
 };
 
 static double *noise; /* of every id, without the draw */
@@ -61,7 +67,8 @@ static int by_size(const void *a, const void *b) {
     return (x > y) - (x < y);
 }
 
-static nct_status answer(nct_constraint *c, size_t n_max, uint64_t seed, double *ms, size_t *n_steps, nct_error *err) {
+static nct_status answer(nct_constraint *c, size_t n_max, uint64_t seed, double *ms, size_t *n_steps,
+                         nct_error *err) {
     nct_matcher *m = NULL;
     nct_matcher_options options = {.n_max = n_max, .strip = true};
     NCT_TRY(nct_matcher_open(c, &options, &m, err));
@@ -112,10 +119,11 @@ static nct_status bench(const nct_pieces *pieces, size_t kind, size_t n_answers,
     }
     qsort(ms, n, sizeof *ms, by_size);
     if (status == NCT_OK && n)
-        printf("%-24s opened in %6.2f ms · %7zu steps · mean %.4f ms (%.2f %%) · p99 %.4f ms (%.2f %%) · most %.3f ms · "
+        printf("%-24s opened in %6.2f ms · %7zu steps · mean %.4f ms (%.2f %%) · p99 %.4f ms (%.2f %%) · "
+               "most %.3f ms · "
                "first answer: mean %.4f ms\n",
-               kinds[kind].name, opened, n, sum / (double)n, sum / (double)n / STEP_MS * 100, ms[n * 99 / 100],
-               ms[n * 99 / 100] / STEP_MS * 100, ms[n - 1], sum_first / (double)first);
+               kinds[kind].name, opened, n, sum / (double)n, sum / (double)n / STEP_MS * 100,
+               ms[n * 99 / 100], ms[n * 99 / 100] / STEP_MS * 100, ms[n - 1], sum_first / (double)first);
     nct_constraint_close(c);
     return status;
 }
@@ -124,7 +132,8 @@ int main(int argc, char **argv) {
     nct_vocab *vocab = NULL;
     nct_pieces *pieces = NULL;
     nct_error err = {0};
-    size_t n_answers = argc > 2 ? strtoul(argv[2], NULL, 10) : 20, n_max = argc > 3 ? strtoul(argv[3], NULL, 10) : 256;
+    size_t n_answers = argc > 2 ? strtoul(argv[2], NULL, 10) : 20,
+           n_max = argc > 3 ? strtoul(argv[3], NULL, 10) : 256;
     double scale = argc > 4 ? strtod(argv[4], NULL) : 1;
     if (argc < 2) {
         fprintf(stderr, "usage: maskbench TOKENIZER-DIRECTORY [ANSWERS [TOKENS [SCALE]]]\n");

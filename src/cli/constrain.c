@@ -30,14 +30,16 @@ int nct_constraint_check(const nct_cli *cli) {
     list_flags(a, flags);
     const flag *one = find_flag(flags, NULL), *other = one ? find_flag(flags, one) : NULL;
     if (other)
-        return nct_say_error(cli, NCT_EXIT_USAGE, "%s and %s: an answer has one constraint", one->name, other->name);
+        return nct_say_error(cli, NCT_EXIT_USAGE, "%s and %s: an answer has one constraint", one->name,
+                             other->name);
     if (one && a->stops.n)
-        return nct_say_error(cli, NCT_EXIT_USAGE,
-                             "--stop and %s: the constraint says where the answer ends, and a stop string could cut it",
-                             one->name);
+        return nct_say_error(
+            cli, NCT_EXIT_USAGE,
+            "--stop and %s: the constraint says where the answer ends, and a stop string could cut it",
+            one->name);
     if (one && a->ignore_eos)
-        return nct_say_error(cli, NCT_EXIT_USAGE, "--ignore-eos and %s: the constraint says where the answer ends",
-                             one->name);
+        return nct_say_error(cli, NCT_EXIT_USAGE,
+                             "--ignore-eos and %s: the constraint says where the answer ends", one->name);
     return NCT_EXIT_OK;
 }
 
@@ -68,5 +70,6 @@ int nct_take_constraint(const nct_cli *cli, nct_engine *engine, const nct_sampli
     nct_bytes_reset(&text);
     if (code != NCT_EXIT_OK)
         return code;
-    return err.status == NCT_E_ARGUMENT ? nct_say_error(cli, NCT_EXIT_USAGE, "%s", err.text) : nct_say_status(cli, &err);
+    return err.status == NCT_E_ARGUMENT ? nct_say_error(cli, NCT_EXIT_USAGE, "%s", err.text)
+                                        : nct_say_status(cli, &err);
 }

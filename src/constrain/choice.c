@@ -23,8 +23,9 @@ uint32_t nct_grammar_add_choice(nct_grammar *g, const char *text, size_t n) {
         for (size_t i = at; i < last; i++) {
             bool escape = text[i] == '\\';
             if (escape && (i + 1 == last || !strchr(",\\ ", text[i + 1])))
-                nct_grammar_fail(g, NCT_E_ARGUMENT, "choice %zu: a backslash stands before a comma, a space or a "
-                                                    "backslash only",
+                nct_grammar_fail(g, NCT_E_ARGUMENT,
+                                 "choice %zu: a backslash stands before a comma, a space or a "
+                                 "backslash only",
                                  number);
             i += escape;
             node = nct_grammar_literal(g, node, text + i, i < last);

@@ -17,7 +17,9 @@ static uint32_t add_thinking(nct_grammar *g) {
     node[N] = g->rule[rule].end;
     for (int i = 0; i < N; i++)
         for (int b = 0; b < 256; b++) {
-            int k = b == closing[i] ? i + 1 : b == closing[0] ? 1 : 0; /* the first letter is nowhere else in it */
+            int k = b == closing[i]   ? i + 1
+                    : b == closing[0] ? 1
+                                      : 0; /* the first letter is nowhere else in it */
             int last = b;
             while (k == 0 && last < 255 && last + 1 != closing[i] && last + 1 != closing[0])
                 last++;
@@ -82,8 +84,8 @@ static nct_status make(nct_constraint *c, const uint64_t *banned, uint32_t root,
     return nct_states_open(&c->grammar, &c->states, err);
 }
 
-nct_status nct_constraint_make(const nct_pieces *pieces, const uint64_t *banned, nct_grammar *grammar, uint32_t root,
-                               const char *name, nct_constraint **constraint, nct_error *err) {
+nct_status nct_constraint_make(const nct_pieces *pieces, const uint64_t *banned, nct_grammar *grammar,
+                               uint32_t root, const char *name, nct_constraint **constraint, nct_error *err) {
     void *q = NULL;
     nct_error fault = {0};
     nct_status status = nct_alloc(&q, 1, sizeof(nct_constraint), err);

@@ -32,7 +32,7 @@ typedef struct nct_shape {
     size_t n_classes, n_tokens;
     struct nct_leave {
         uint32_t node, hole; /* of the tree of pieces, below which tokens go on in the frame */
-    } *leave;
+    } * leave;
     size_t n_leaves;
     bool cut; /* the walk was longer than is allowed: some tokens are missing */
 } nct_shape;
@@ -81,8 +81,8 @@ static inline void nct_bit_clear(uint64_t *bits, int32_t id) { bits[id >> 6] &= 
 
 /** Opens a constraint over a tokenizer. `banned` [n_words] or NULL is copied. Takes the grammar over, also if it fails;
  *  `root` is the answer's rule, to which the ones with thinking are added here. `name` begins the errors. */
-nct_status nct_constraint_make(const nct_pieces *pieces, const uint64_t *banned, nct_grammar *grammar, uint32_t root,
-                               const char *name, nct_constraint **constraint, nct_error *err);
+nct_status nct_constraint_make(const nct_pieces *pieces, const uint64_t *banned, nct_grammar *grammar,
+                               uint32_t root, const char *name, nct_constraint **constraint, nct_error *err);
 
 /** Forgets what was found out: always; if it takes too much memory. */
 void nct_constraint_forget(nct_constraint *c);
@@ -95,8 +95,8 @@ uint32_t nct_constraint_tokens(nct_constraint *c, uint32_t set);
 uint64_t *nct_constraint_mask(nct_constraint *c, uint32_t set, size_t n_left);
 /** Any way to the end within n_left tokens, looked for breadth-first where the shortest text is none: *path is freed
  *  with nct_free; n 0: there is none, or it is too far to look for (*far). */
-nct_status nct_constraint_search(nct_constraint *c, uint32_t set, size_t n_left, int32_t **path, size_t *n, bool *far,
-                                 nct_error *err);
+nct_status nct_constraint_search(nct_constraint *c, uint32_t set, size_t n_left, int32_t **path, size_t *n,
+                                 bool *far, nct_error *err);
 /** The set after a token's bytes; 0 if it cannot follow. */
 uint32_t nct_constraint_follow(nct_constraint *c, uint32_t set, int32_t token);
 
@@ -107,8 +107,8 @@ uint32_t nct_grammar_add_schema(nct_grammar *g, const char *text, size_t n);
 uint32_t nct_grammar_add_gbnf(nct_grammar *g, const char *text, size_t n);
 
 /** The rules of a GBNF text, and which of them have these names. */
-void nct_grammar_add_rules(nct_grammar *g, const char *text, size_t n, const char *const *name, size_t n_names,
-                           uint32_t *rule);
+void nct_grammar_add_rules(nct_grammar *g, const char *text, size_t n, const char *const *name,
+                           size_t n_names, uint32_t *rule);
 
 /** JSON's own rules. */
 typedef struct nct_json_rules {

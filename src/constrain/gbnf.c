@@ -205,7 +205,8 @@ static size_t take_number(parser *p) {
     if (p->at == from)
         expected(p, "a number");
     if (value > NCT_GRAMMAR_REPEAT)
-        nct_grammar_fail(p->g, NCT_E_ARGUMENT, "line %zu: a repetition of more than %d", p->line, NCT_GRAMMAR_REPEAT);
+        nct_grammar_fail(p->g, NCT_E_ARGUMENT, "line %zu: a repetition of more than %d", p->line,
+                         NCT_GRAMMAR_REPEAT);
     return value;
 }
 
@@ -349,8 +350,8 @@ static void parse_rule(parser *p) {
     if (!k)
         return;
     if (k->defined) {
-        nct_grammar_fail(p->g, NCT_E_ARGUMENT, "line %zu: rule '%.*s' is defined twice", p->line, (int)(k->n < 64 ? k->n : 64),
-                         k->text);
+        nct_grammar_fail(p->g, NCT_E_ARGUMENT, "line %zu: rule '%.*s' is defined twice", p->line,
+                         (int)(k->n < 64 ? k->n : 64), k->text);
         return;
     }
     k->defined = true;
@@ -384,8 +385,8 @@ static uint32_t find_rule(parser *p, const char *wanted) {
     return 0;
 }
 
-void nct_grammar_add_rules(nct_grammar *g, const char *text, size_t n, const char *const *wanted, size_t n_wanted,
-                           uint32_t *rule) {
+void nct_grammar_add_rules(nct_grammar *g, const char *text, size_t n, const char *const *wanted,
+                           size_t n_wanted, uint32_t *rule) {
     parser p = {.g = g, .text = text, .n = n, .line = 1};
     if (n && memchr(text, 0, n))
         nct_grammar_fail(g, NCT_E_ARGUMENT, "it holds a NUL");

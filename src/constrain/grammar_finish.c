@@ -327,8 +327,9 @@ static nct_status rank_rules(finishing *f) {
     for (; n < f->n_heap; n++)
         first_calls(f, order[n], drop_call);
     if (n < g->n_rules)
-        return nct_fail(f->err, NCT_E_ARGUMENT,
-                        "a rule begins with itself (left recursion), directly or through others, before any text");
+        return nct_fail(
+            f->err, NCT_E_ARGUMENT,
+            "a rule begins with itself (left recursion), directly or through others, before any text");
     for (uint32_t i = 0; i < n; i++)
         g->rule[order[i]].rank = i;
     return NCT_OK;
@@ -337,7 +338,8 @@ static nct_status rank_rules(finishing *f) {
 /* ------------------------------------------------------------------ all of it */
 
 static void find_classes(nct_grammar *g) {
-    bool begins[257] = {[0] = true, [' '] = true, [' ' + 1] = true}; /* a space is one of its own: it may be dropped */
+    bool begins[257] = {
+        [0] = true, [' '] = true, [' ' + 1] = true}; /* a space is one of its own: it may be dropped */
     for (size_t i = 0; i < g->first_take[g->n_nodes]; i++)
         begins[g->take[i].low] = begins[g->take[i].high + 1] = true;
     g->n_classes = 0;
@@ -404,8 +406,9 @@ static nct_status finish(finishing *f, uint32_t root) {
     find_least(f, f->seen);
     memset(f->seen, 0, g->n_nodes * sizeof *f->seen);
     if (g->least[g->rule[root].start] == NCT_GRAMMAR_NEVER)
-        return nct_fail(f->err, NCT_E_ARGUMENT, "it can produce nothing: every way through it goes on for ever, or "
-                                                "needs a character that the model's tokens cannot spell");
+        return nct_fail(f->err, NCT_E_ARGUMENT,
+                        "it can produce nothing: every way through it goes on for ever, or "
+                        "needs a character that the model's tokens cannot spell");
     NCT_TRY(flatten_all(f));
     NCT_TRY(rank_rules(f));
     find_classes(g);

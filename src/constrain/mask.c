@@ -3,14 +3,14 @@
 #include "constrain/constraint.h"
 
 enum {
-    WALK_WORK = 8 << 20,    /* items looked at by one walk: a bound for grammars that were made to be slow */
-    SOFT_DEPTH = 200,       /* beyond these, only what comes nearer to the end */
+    WALK_WORK = 8 << 20, /* items looked at by one walk: a bound for grammars that were made to be slow */
+    SOFT_DEPTH = 200,    /* beyond these, only what comes nearer to the end */
     SOFT_ITEMS = 512,
     TOKENS_BYTES = 1 << 16, /* longer shortest texts are not cut into tokens: their bytes are the bound */
     SEARCH_SETS = 4096,
     KEPT_BYTES = 96 << 20,
-    WIDE = 64,              /* bytes that a node takes, for a walk that is worth doing ahead of time */
-    WARM_NS = 50000000,     /* for all of these together */
+    WIDE = 64,          /* bytes that a node takes, for a walk that is worth doing ahead of time */
+    WARM_NS = 50000000, /* for all of these together */
 };
 
 static bool failed(const nct_constraint *c) {
@@ -23,7 +23,9 @@ static bool room(nct_constraint *c, void **p, size_t *capacity, size_t n, size_t
 
 static nct_set *set_of(const nct_constraint *c, uint32_t set) { return nct_states_set(c->states, set); }
 
-static bool is_banned(const nct_constraint *c, int32_t token) { return c->banned && nct_bit(c->banned, token); }
+static bool is_banned(const nct_constraint *c, int32_t token) {
+    return c->banned && nct_bit(c->banned, token);
+}
 
 /* ------------------------------------------------------------------ fewest tokens */
 
@@ -206,7 +208,8 @@ static nct_status make_shape(nct_constraint *c, uint32_t set, nct_shape *s, nct_
     s->n_leaves = c->n_leaves;
     if (c->n_leaves)
         memcpy(s->leave, c->leave, c->n_leaves * sizeof *s->leave);
-    c->n_bytes += c->n_words * sizeof *s->bits + s->n_tokens * sizeof *s->token + s->n_classes * 8 + s->n_leaves * 8;
+    c->n_bytes +=
+        c->n_words * sizeof *s->bits + s->n_tokens * sizeof *s->token + s->n_classes * 8 + s->n_leaves * 8;
     return NCT_OK;
 }
 
@@ -393,8 +396,8 @@ static void try_steps(nct_constraint *c, steps *s, uint32_t from, size_t n_left)
         try_step(c, s, from, v->found[i], n_left);
 }
 
-nct_status nct_constraint_search(nct_constraint *c, uint32_t set, size_t n_left, int32_t **path, size_t *n, bool *far,
-                                 nct_error *err) {
+nct_status nct_constraint_search(nct_constraint *c, uint32_t set, size_t n_left, int32_t **path, size_t *n,
+                                 bool *far, nct_error *err) {
     steps s = {0};
     size_t at = 0, level = 0, found = SIZE_MAX;
     void *p = NULL;

@@ -42,8 +42,8 @@ static nct_status find_place(nct_matcher *m, nct_error *err) {
 
 static nct_status refuse(const nct_matcher *m, uint32_t least, bool far, nct_error *err) {
     return nct_fail(err, NCT_E_LENGTH,
-                    "the constraint cannot be completed in %zu token%s%s: its shortest text takes %u", m->n_max,
-                    m->n_max == 1 ? "" : "s", far ? ", as far as could be seen" : "", least);
+                    "the constraint cannot be completed in %zu token%s%s: its shortest text takes %u",
+                    m->n_max, m->n_max == 1 ? "" : "s", far ? ", as far as could be seen" : "", least);
 }
 
 static nct_status open_matcher(nct_matcher *m, const nct_matcher_options *o, nct_error *err) {
@@ -56,7 +56,8 @@ static nct_status open_matcher(nct_matcher *m, const nct_matcher_options *o, nct
         NCT_TRY(nct_copy_string(&m->prefix, o->prefix, o->n_prefix, err));
     NCT_TRY(find_place(m, err));
     if (!m->set)
-        return nct_fail(err, NCT_E_ARGUMENT, "the beginning that was given does not agree with the constraint");
+        return nct_fail(err, NCT_E_ARGUMENT,
+                        "the beginning that was given does not agree with the constraint");
     uint32_t least = nct_constraint_tokens(m->c, m->set);
     if (!m->c->is_warm[m->think])
         nct_constraint_warm(m->c, m->think != NCT_MATCH_ANSWER);
@@ -68,8 +69,8 @@ static nct_status open_matcher(nct_matcher *m, const nct_matcher_options *o, nct
     return least > m->n_max && m->n_path == 0 ? refuse(m, least, far, err) : NCT_OK;
 }
 
-nct_status nct_matcher_open(nct_constraint *constraint, const nct_matcher_options *options, nct_matcher **matcher,
-                            nct_error *err) {
+nct_status nct_matcher_open(nct_constraint *constraint, const nct_matcher_options *options,
+                            nct_matcher **matcher, nct_error *err) {
     void *p = NULL;
     NCT_TRY(nct_alloc(&p, 1, sizeof(nct_matcher), err));
     nct_matcher *m = p;
@@ -168,6 +169,6 @@ bool nct_matcher_is_done(nct_matcher *m) {
 }
 
 bool nct_matcher_is_complete(nct_matcher *m) {
-    return m->ended || (find_place(m, NULL) == NCT_OK &&
-                        nct_states_set(m->c->states, m->set)->flags & NCT_SET_ACCEPTS);
+    return m->ended ||
+           (find_place(m, NULL) == NCT_OK && nct_states_set(m->c->states, m->set)->flags & NCT_SET_ACCEPTS);
 }

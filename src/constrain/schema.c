@@ -33,8 +33,8 @@ static uint32_t start_of(const reader *r, uint32_t rule) { return failed(r) ? 0 
 static uint32_t end_of(const reader *r, uint32_t rule) { return failed(r) ? 0 : r->g->rule[rule].end; }
 
 static void complain(reader *r, const char *what, const char *name) {
-    nct_grammar_fail(r->g, NCT_E_ARGUMENT, "%s%s%s%s%s: %s", *r->at ? "#" : "the schema", r->at, name ? ": '" : "",
-                     name ? name : "", name ? "'" : "", what);
+    nct_grammar_fail(r->g, NCT_E_ARGUMENT, "%s%s%s%s%s: %s", *r->at ? "#" : "the schema", r->at,
+                     name ? ": '" : "", name ? name : "", name ? "'" : "", what);
 }
 
 /* Goes down a step of the path; the caller cuts it back to what is returned. */
@@ -57,8 +57,9 @@ static uint32_t add_below(reader *r, const char *name, const nct_json *schema) {
 
 /* ------------------------------------------------------------------ keywords */
 
-static const char *const notes[] = {"$schema", "$id", "$comment", "$defs", "definitions", "title", "description",
-                                    "default", "examples", "deprecated", "readOnly", "writeOnly", "$anchor"};
+static const char *const notes[] = {"$schema",  "$id",         "$comment", "$defs",    "definitions",
+                                    "title",    "description", "default",  "examples", "deprecated",
+                                    "readOnly", "writeOnly",   "$anchor"};
 
 static bool is_word(const char *name, const char *words) { /* words: between spaces */
     size_t n = strlen(name);
@@ -114,7 +115,8 @@ static bool is_type(const nct_json *v, const char *type) {
            (strcmp(type, "string") == 0 && nct_json_is_string(v)) ||
            (strcmp(type, "number") == 0 && nct_json_is_number(v)) ||
            (strcmp(type, "integer") == 0 && nct_json_is_number(v) && n == floor(n)) ||
-           (strcmp(type, "boolean") == 0 && nct_json_is_bool(v)) || (strcmp(type, "null") == 0 && nct_json_is_null(v));
+           (strcmp(type, "boolean") == 0 && nct_json_is_bool(v)) ||
+           (strcmp(type, "null") == 0 && nct_json_is_null(v));
 }
 
 static bool fits_type(const nct_json *v, const nct_json *type) {
@@ -177,11 +179,12 @@ static void add_values(reader *r, const nct_json *schema, uint32_t rule) {
 static const struct {
     const char *name, *grammar; /* its rule root: the text between the quotes */
 } formats[] = {
-    {"date", "root ::= [12] [0-9]{3} \"-\" (month \"-\" day | no-february \"-\" (\"29\" | \"30\") | long \"-31\")\n"
-             "month ::= \"0\" [1-9] | \"1\" [0-2]\n"
-             "no-february ::= \"0\" [13-9] | \"1\" [0-2]\n"
-             "long ::= \"0\" [13578] | \"1\" [02]\n"
-             "day ::= \"0\" [1-9] | \"1\" [0-9] | \"2\" [0-8]\n"},
+    {"date",
+     "root ::= [12] [0-9]{3} \"-\" (month \"-\" day | no-february \"-\" (\"29\" | \"30\") | long \"-31\")\n"
+     "month ::= \"0\" [1-9] | \"1\" [0-2]\n"
+     "no-february ::= \"0\" [13-9] | \"1\" [0-2]\n"
+     "long ::= \"0\" [13578] | \"1\" [02]\n"
+     "day ::= \"0\" [1-9] | \"1\" [0-9] | \"2\" [0-8]\n"},
     {"time", "root ::= hour \":\" minute \":\" minute (\".\" [0-9]{1,6})? (\"Z\" | [+-] hour \":\" minute)\n"
              "hour ::= [01] [0-9] | \"2\" [0-3]\n"
              "minute ::= [0-5] [0-9]\n"},
@@ -261,8 +264,9 @@ static void add_array(reader *r, const nct_json *schema, uint32_t rule) {
     }
     if (n < high && !(nct_json_is_bool(items) && !nct_json_bool(items, true)) && !failed(r)) {
         uint32_t item = items ? add_below(r, "items", items) : r->json.value, more = nct_grammar_rule(g);
-        nct_grammar_call(g, nct_grammar_then(g, nct_grammar_literal(g, start_of(r, more), ",", 1), r->json.space), item,
-                         end_of(r, more));
+        nct_grammar_call(
+            g, nct_grammar_then(g, nct_grammar_literal(g, start_of(r, more), ",", 1), r->json.space), item,
+            end_of(r, more));
         if (n == 0) {
             node = nct_grammar_then(g, node, item);
             n++;
@@ -297,7 +301,8 @@ static void add_member(reader *r, ways *at, const char *name, uint32_t value, bo
     }
     uint32_t name_at = nct_grammar_node(g), empty = nct_grammar_node(g), begun = nct_grammar_node(g);
     nct_grammar_skip(g, at->empty, name_at);
-    nct_grammar_skip(g, nct_grammar_then(g, nct_grammar_literal(g, at->begun, ",", 1), r->json.space), name_at);
+    nct_grammar_skip(g, nct_grammar_then(g, nct_grammar_literal(g, at->begun, ",", 1), r->json.space),
+                     name_at);
     uint32_t node = nct_grammar_then(g, add_text(r, name_at, &key), r->json.space);
     nct_grammar_call(g, node, value, begun);
     if (!required) {
@@ -315,7 +320,8 @@ static void add_map(reader *r, uint32_t value, uint32_t rule) {
     uint32_t last = nct_grammar_node(g), key = nct_grammar_node(g);
     nct_grammar_skip(g, node, last);
     nct_grammar_skip(g, node, key);
-    node = nct_grammar_then(g, nct_grammar_literal(g, nct_grammar_then(g, key, r->json.string), ":", 1), r->json.space);
+    node = nct_grammar_then(g, nct_grammar_literal(g, nct_grammar_then(g, key, r->json.string), ":", 1),
+                            r->json.space);
     node = nct_grammar_then(g, node, value);
     nct_grammar_call(g, nct_grammar_literal(g, node, ",", 1), r->json.space, key);
     nct_grammar_call(g, node, r->json.space, last);
@@ -323,7 +329,8 @@ static void add_map(reader *r, uint32_t value, uint32_t rule) {
 }
 
 static void add_object(reader *r, const nct_json *schema, uint32_t rule) {
-    const nct_json *properties = nct_json_get(schema, "properties"), *required = nct_json_get(schema, "required");
+    const nct_json *properties = nct_json_get(schema, "properties"),
+                   *required = nct_json_get(schema, "required");
     const nct_json *others = nct_json_get(schema, "additionalProperties");
     nct_grammar *g = r->g;
     bool closed = nct_json_is_bool(others) && !nct_json_bool(others, true);
@@ -341,7 +348,8 @@ static void add_object(reader *r, const nct_json *schema, uint32_t rule) {
     for (const nct_json *k = nct_json_first(properties); k && !failed(r); k = nct_json_next(k)) {
         if (nct_json_get(properties, nct_json_key(k)) != k && !nct_json_is_null(k))
             complain(r, "it is there twice", nct_json_key(k));
-        add_member(r, &at, nct_json_key(k), add_below(r, nct_json_key(k), k), is_required(required, nct_json_key(k)));
+        add_member(r, &at, nct_json_key(k), add_below(r, nct_json_key(k), k),
+                   is_required(required, nct_json_key(k)));
     }
     r->at[above] = 0;
     for (const nct_json *k = nct_json_first(required); k && !failed(r); k = nct_json_next(k)) {
@@ -351,7 +359,8 @@ static void add_object(reader *r, const nct_json *schema, uint32_t rule) {
         else if (!member(properties, name)) { /* required, and nothing else is said of it */
             if (closed)
                 complain(r, "it is required, but 'additionalProperties' forbids it", name);
-            add_member(r, &at, name, others ? add_below(r, "additionalProperties", others) : r->json.value, true);
+            add_member(r, &at, name, others ? add_below(r, "additionalProperties", others) : r->json.value,
+                       true);
         }
     }
     uint32_t last = nct_grammar_node(g);
@@ -384,8 +393,9 @@ static void add_type(reader *r, const nct_json *schema, const char *type, uint32
 }
 
 static void add_types(reader *r, const nct_json *schema, uint32_t rule) {
-    static const char words[] = "type properties required additionalProperties items prefixItems minItems maxItems "
-                                "minLength maxLength format";
+    static const char words[] =
+        "type properties required additionalProperties items prefixItems minItems maxItems "
+        "minLength maxLength format";
     const nct_json *type = nct_json_get(schema, "type");
     allow(r, schema, words);
     if (nct_json_is_string(type)) {
@@ -402,7 +412,8 @@ static void add_types(reader *r, const nct_json *schema, uint32_t rule) {
     if (type)
         return;
     /* no type: the one that its keywords are about, which is one of those it allows */
-    bool object = member(schema, "properties") || member(schema, "required") || member(schema, "additionalProperties");
+    bool object =
+        member(schema, "properties") || member(schema, "required") || member(schema, "additionalProperties");
     bool array = member(schema, "items") || member(schema, "prefixItems") || member(schema, "minItems") ||
                  member(schema, "maxItems");
     bool string = member(schema, "minLength") || member(schema, "maxLength") || member(schema, "format");

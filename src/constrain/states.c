@@ -116,8 +116,11 @@ void nct_states_clear(nct_states *s) {
     memset(s->table, 0, (s->table_mask + 1) * sizeof *s->table);
     s->n_sets = 1; /* the dead one */
     s->n_items = s->n_steps = 0;
-    s->t.set[0] = (nct_set){.least = NCT_GRAMMAR_NEVER, .steps = NCT_UNKNOWN, .tokens = NCT_UNKNOWN, .view = NCT_UNKNOWN,
-                    .shape = NCT_UNKNOWN};
+    s->t.set[0] = (nct_set){.least = NCT_GRAMMAR_NEVER,
+                            .steps = NCT_UNKNOWN,
+                            .tokens = NCT_UNKNOWN,
+                            .view = NCT_UNKNOWN,
+                            .shape = NCT_UNKNOWN};
 }
 
 const nct_error *nct_states_fault(const nct_states *s) { return &s->fault; }
@@ -237,9 +240,13 @@ static uint32_t intern(nct_states *s, const nct_item *item, size_t n) {
         return 0;
     s->t.set = p;
     uint32_t number = (uint32_t)s->n_sets;
-    nct_set set = {.first = (uint32_t)s->n_items, .n = (uint32_t)n, .hash = hash,
-                   .steps = NCT_UNKNOWN, .tokens = NCT_UNKNOWN, .view = NCT_UNKNOWN,
-                    .shape = NCT_UNKNOWN};
+    nct_set set = {.first = (uint32_t)s->n_items,
+                   .n = (uint32_t)n,
+                   .hash = hash,
+                   .steps = NCT_UNKNOWN,
+                   .tokens = NCT_UNKNOWN,
+                   .view = NCT_UNKNOWN,
+                   .shape = NCT_UNKNOWN};
     describe(s, item, n, &set);
     memcpy(s->item + s->n_items, item, n * sizeof *item);
     s->n_items += n;

@@ -18,9 +18,10 @@
 enum { NCT_HOLES = 8 }; /* that a set may have, at most */
 
 /** In place of nodes. */
-#define NCT_NODE_ACCEPT UINT32_MAX          /* the text is complete */
-#define NCT_NODE_STRIP  (UINT32_MAX - 1)    /* at the beginning: one space more, which is no text, may come first */
-#define NCT_NODE_HOLE   (UINT32_MAX - 20)   /* + k */
+#define NCT_NODE_ACCEPT UINT32_MAX /* the text is complete */
+#define NCT_NODE_STRIP                                                                                       \
+    (UINT32_MAX - 1) /* at the beginning: one space more, which is no text, may come first */
+#define NCT_NODE_HOLE (UINT32_MAX - 20) /* + k */
 
 typedef struct nct_item {
     uint32_t node, frame;
@@ -40,8 +41,8 @@ typedef struct nct_set {
     uint32_t least;    /* fewest bytes to the end of the text */
     uint32_t depth;    /* of frames in frames */
     uint32_t flags;
-    uint32_t steps;    /* where its row of steps begins, or NCT_UNKNOWN */
-    uint32_t tokens;   /* fewest tokens for its shortest text, or NCT_UNKNOWN */
+    uint32_t steps;       /* where its row of steps begins, or NCT_UNKNOWN */
+    uint32_t tokens;      /* fewest tokens for its shortest text, or NCT_UNKNOWN */
     uint32_t view, shape; /* of mask.c: what was found of it, in its context and as a set with holes */
     uint32_t hash, memo, memo_epoch; /* memo: of nct_states_remember */
     uint32_t mark;                   /* the caller's; 0 at first */

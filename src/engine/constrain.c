@@ -28,7 +28,8 @@ static nct_status list_banned(const nct_engine *e, const nct_sampling *s, uint64
 static uint32_t add_source(nct_grammar *g, const nct_constraint_source *o) {
     const char *text = o->text ? o->text : "";
     if (o->n_bytes > TEXT_BYTES)
-        nct_grammar_fail(g, NCT_E_ARGUMENT, "%zu bytes are more than the %d that are taken", o->n_bytes, TEXT_BYTES);
+        nct_grammar_fail(g, NCT_E_ARGUMENT, "%zu bytes are more than the %d that are taken", o->n_bytes,
+                         TEXT_BYTES);
     else if (!nct_utf8_valid(text, o->n_bytes))
         nct_grammar_fail(g, NCT_E_ARGUMENT, "it is not UTF-8");
     else if (o->n_bytes && memchr(text, 0, o->n_bytes))
@@ -49,16 +50,15 @@ static uint32_t add_source(nct_grammar *g, const nct_constraint_source *o) {
     return 0;
 }
 
-nct_status nct_constraint_open(nct_engine *e, const nct_constraint_source *source, nct_constraint **constraint,
-                               nct_error *err) {
+nct_status nct_constraint_open(nct_engine *e, const nct_constraint_source *source,
+                               nct_constraint **constraint, nct_error *err) {
     nct_grammar grammar = {0};
     uint64_t *banned = NULL;
     if (!e->pieces)
         NCT_TRY(nct_pieces_open(e->vocab, e->model.config.n_vocab, e->eos, e->n_eos, &e->pieces, err));
     NCT_TRY(list_banned(e, source->sampling, &banned, err));
     uint32_t root = add_source(&grammar, source);
-    nct_status status =
-        nct_constraint_make(e->pieces, banned, &grammar, root, source->name, constraint, err);
+    nct_status status = nct_constraint_make(e->pieces, banned, &grammar, root, source->name, constraint, err);
     nct_free(banned);
     return status;
 }

@@ -13,7 +13,9 @@ typedef struct dice {
     uint64_t seed, n;
 } dice;
 
-static inline unsigned roll(dice *d, unsigned n) { return (unsigned)(nct_rng_mix(d->seed ^ nct_rng_mix(++d->n)) % n); }
+static inline unsigned roll(dice *d, unsigned n) {
+    return (unsigned)(nct_rng_mix(d->seed ^ nct_rng_mix(++d->n)) % n);
+}
 
 typedef enum made_kind { MADE_LITERAL, MADE_CLASS, MADE_ALL, MADE_ANY, MADE_TIMES, MADE_RULE } made_kind;
 
@@ -30,8 +32,10 @@ typedef struct made {
     nct_bytes gbnf;
 } made;
 
-static const char *const made_literals[] = {"a", "yes", " ", "the bat ", "\xe6\xbc\xa2", "0", "\\n", "\xc3\xa9\xf0\x9f\x98\x80", "ab", "-"};
-static const char *const made_classes[] = {"[a-z]", "[0-9]", "[^a-y\\n]", "[\xc3\xa0-\xc3\xbf]", "[ a]", "[^ ]"};
+static const char *const made_literals[] = {
+    "a", "yes", " ", "the bat ", "\xe6\xbc\xa2", "0", "\\n", "\xc3\xa9\xf0\x9f\x98\x80", "ab", "-"};
+static const char *const made_classes[] = {"[a-z]", "[0-9]", "[^a-y\\n]", "[\xc3\xa0-\xc3\xbf]",
+                                           "[ a]",  "[^ ]"};
 
 static inline bool made_class_has(int class, uint32_t c) {
     switch (class) {
@@ -53,7 +57,8 @@ static inline bool made_class_has(int class, uint32_t c) {
 /* Rules may call later ones anywhere, and any behind a literal, beside a way that calls none. */
 static inline int made_draw(made *m, dice *d, int rule, int depth) {
     int at = m->n++;
-    made_node k = {.kind = depth > 3 || m->n > MADE_NODES - 40 ? (made_kind)roll(d, 2) : (made_kind)roll(d, 6)};
+    made_node k = {.kind =
+                       depth > 3 || m->n > MADE_NODES - 40 ? (made_kind)roll(d, 2) : (made_kind)roll(d, 6)};
     if (k.kind == MADE_RULE && rule + 1 >= m->n_rules)
         k.kind = MADE_CLASS;
     k.index = k.kind == MADE_LITERAL ? (int)roll(d, sizeof made_literals / sizeof *made_literals)
@@ -107,7 +112,8 @@ static inline void made_open(made *m, uint64_t seed) {
         int body = made_draw(m, &d, r, 0);
         if (roll(&d, 2)) { /* body | "ab" some-rule body */
             int ab = made_add(m, (made_node){.kind = MADE_LITERAL, .index = 8});
-            int call = made_add(m, (made_node){.kind = MADE_RULE, .index = (int)roll(&d, (unsigned)m->n_rules)});
+            int call =
+                made_add(m, (made_node){.kind = MADE_RULE, .index = (int)roll(&d, (unsigned)m->n_rules)});
             int all = made_add(m, (made_node){.kind = MADE_ALL, .child = {ab, call, body}, .n = 3});
             body = made_add(m, (made_node){.kind = MADE_ANY, .child = {body, all}, .n = 2});
         }

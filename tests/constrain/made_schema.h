@@ -21,12 +21,14 @@ static inline void schema_draw(nct_bytes *b, dice *d, int depth) {
         nct_bytes_add_str(b, plain[kind], NULL);
     } else if (kind == 7) {
         unsigned low = roll(d, 3);
-        nct_bytes_printf(b, NULL, "{\"type\":\"array\",\"minItems\":%u,\"maxItems\":%u,\"items\":", low, low + roll(d, 3));
+        nct_bytes_printf(b, NULL, "{\"type\":\"array\",\"minItems\":%u,\"maxItems\":%u,\"items\":", low,
+                         low + roll(d, 3));
         schema_draw(b, d, depth + 1);
         nct_bytes_add_str(b, "}", NULL);
     } else if (kind == 8) {
         unsigned low = roll(d, 3);
-        nct_bytes_printf(b, NULL, "{\"type\":\"string\",\"minLength\":%u,\"maxLength\":%u}", low, low + roll(d, 5));
+        nct_bytes_printf(b, NULL, "{\"type\":\"string\",\"minLength\":%u,\"maxLength\":%u}", low,
+                         low + roll(d, 5));
     } else if (kind == 9) {
         nct_bytes_add_str(b, "{\"anyOf\":[", NULL);
         schema_draw(b, d, depth + 1);
@@ -80,7 +82,8 @@ static inline size_t count_chars(const char *s) {
 static inline bool schema_is_date(const char *s) {
     static const int days[] = {31, 29, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31};
     int y, m, d, n = 0;
-    if (sscanf(s, "%4d-%2d-%2d%n", &y, &m, &d, &n) != 3 || n != 10 || s[10] || m < 1 || m > 12 || d < 1 || d > days[m - 1])
+    if (sscanf(s, "%4d-%2d-%2d%n", &y, &m, &d, &n) != 3 || n != 10 || s[10] || m < 1 || m > 12 || d < 1 ||
+        d > days[m - 1])
         return false;
     return m != 2 || d < 29 || (y % 4 == 0 && (y % 100 != 0 || y % 400 == 0));
 }
@@ -97,7 +100,8 @@ static inline bool schema_is_type(const char *type, const nct_json *v) {
 }
 
 static inline bool schema_fits(const nct_json *root, const nct_json *s, const nct_json *v) {
-    const nct_json *any = nct_json_get(s, "anyOf"), *list = nct_json_get(s, "enum"), *type = nct_json_get(s, "type");
+    const nct_json *any = nct_json_get(s, "anyOf"), *list = nct_json_get(s, "enum"),
+                   *type = nct_json_get(s, "type");
     if (nct_json_get(s, "$ref"))
         return schema_fits(root, nct_json_get(nct_json_get(root, "$defs"), "leaf"), v);
     for (const nct_json *k = nct_json_first(any ? any : list); k; k = nct_json_next(k))

@@ -33,7 +33,8 @@ static inline bool reader_takes(reader *r, const char *text, size_t n) {
 }
 
 /** Each list ends in NULL. */
-static inline void check_texts(add_fn *add, const char *grammar, const char *const *taken, const char *const *refused) {
+static inline void check_texts(add_fn *add, const char *grammar, const char *const *taken,
+                               const char *const *refused) {
     reader r;
     NCT_ASSERT_OK(reader_open(&r, add, grammar, fault));
     for (; *taken; taken++)

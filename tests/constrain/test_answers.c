@@ -30,7 +30,8 @@ static void open_asker(asker *a, const char *path) {
     nct_test_model_open(&a->model, path, (nct_test_how){.n_threads = 1});
     nct_session_options options = {.n_ctx = 512, .drafter = "ngram", .n_guess = 8};
     NCT_ASSERT_OK(nct_session_open(a->model.engine, &options, &a->guessing, fault));
-    NCT_ASSERT_OK(nct_encode(a->model.engine, "the bat the bat a a a 0", 23, false, true, &a->prompt, &a->n_prompt, fault));
+    NCT_ASSERT_OK(nct_encode(a->model.engine, "the bat the bat a a a 0", 23, false, true, &a->prompt,
+                             &a->n_prompt, fault));
     if (getenv("NCT_CONSTRAIN_DUMP"))
         a->dump = fopen(getenv("NCT_CONSTRAIN_DUMP"), "a");
 }
@@ -51,7 +52,8 @@ static bool take(void *context, int32_t id) {
 }
 
 /* False: the constraint cannot be completed in n_max tokens. */
-static bool ask(asker *k, nct_session *session, nct_constraint *c, const nct_sampling *sampling, size_t n_max, answer *a) {
+static bool ask(asker *k, nct_session *session, nct_constraint *c, const nct_sampling *sampling, size_t n_max,
+                answer *a) {
     nct_error err = {0};
     nct_matcher_options options = {.n_max = n_max, .strip = true};
     *a = (answer){.n_max = n_max};
@@ -62,7 +64,11 @@ static bool ask(asker *k, nct_session *session, nct_constraint *c, const nct_sam
         fail_msg("%s", err.text);
     NCT_ASSERT_OK(nct_session_rewind(session, 0, fault));
     NCT_ASSERT_OK(nct_session_feed(session, k->prompt, k->n_prompt, NULL, fault));
-    nct_generate_options generate = {.sampling = sampling, .n_prompt = (int)k->n_prompt, .matcher = a->matcher, .take = take, .context = a};
+    nct_generate_options generate = {.sampling = sampling,
+                                     .n_prompt = (int)k->n_prompt,
+                                     .matcher = a->matcher,
+                                     .take = take,
+                                     .context = a};
     NCT_ASSERT_OK(nct_session_generate(session, &generate, fault));
     assert_true(nct_matcher_is_complete(a->matcher));
     nct_matcher_close(a->matcher);

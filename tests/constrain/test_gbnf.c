@@ -3,23 +3,28 @@
 static void takes(const char *grammar, const char *const *taken, const char *const *refused) {
     check_texts(nct_grammar_add_gbnf, grammar, taken, refused);
 }
-static void refuses(const char *grammar, const char *says) { check_refused(nct_grammar_add_gbnf, grammar, says); }
+static void refuses(const char *grammar, const char *says) {
+    check_refused(nct_grammar_add_gbnf, grammar, says);
+}
 
 static void test_gbnf__takes_literals_classes_and_names(void **state) {
     (void)state;
-    takes("root ::= \"a\" [b-d] foo\nfoo ::= [^x-z\\n] .\n", TEXTS("abqq", "ada\xc3\xa9", "ad\xe6\xbc\xa2\xf0\x9f\x98\x80"),
+    takes("root ::= \"a\" [b-d] foo\nfoo ::= [^x-z\\n] .\n",
+          TEXTS("abqq", "ada\xc3\xa9", "ad\xe6\xbc\xa2\xf0\x9f\x98\x80"),
           TEXTS("", "a", "aeqq", "abxq", "abq", "abqqq", "abq\xff", "ab\nq"));
 }
 
 static void test_gbnf__takes_escapes(void **state) {
     (void)state;
-    takes("root ::= \"\\x41\\u00e9\\U0001F600\\n\\t\\\\\\\"\" [\\]\\[\\-^]", TEXTS("A\xc3\xa9\xf0\x9f\x98\x80\n\t\\\"]", "A\xc3\xa9\xf0\x9f\x98\x80\n\t\\\"^"),
+    takes("root ::= \"\\x41\\u00e9\\U0001F600\\n\\t\\\\\\\"\" [\\]\\[\\-^]",
+          TEXTS("A\xc3\xa9\xf0\x9f\x98\x80\n\t\\\"]", "A\xc3\xa9\xf0\x9f\x98\x80\n\t\\\"^"),
           TEXTS("A", "A\xc3\xa9\xf0\x9f\x98\x80\n\t\\\"a"));
 }
 
 static void test_gbnf__repeats(void **state) {
     (void)state;
-    takes("root ::= \"a\"* \"b\"+ \"c\"? (\"de\"){2} [0-9]{1,3} \"x\"{2,} \"y\"{,2}", TEXTS("bdede1xx", "aabbbcdede123xxxxyy"),
+    takes("root ::= \"a\"* \"b\"+ \"c\"? (\"de\"){2} [0-9]{1,3} \"x\"{2,} \"y\"{,2}",
+          TEXTS("bdede1xx", "aabbbcdede123xxxxyy"),
           TEXTS("adede1xx", "bde1xx", "bdedexx", "bdede1234xx", "bdede1x", "bdede1xxyyy", "bccdede1xx"));
     takes("root ::= \"ab\"*", TEXTS("", "ab", "abab"), TEXTS("a", "aba"));
     takes("root ::= (\"a\"? \"b\"?)* \"c\"", TEXTS("c", "abc", "bac", "aabbc"), TEXTS("", "ab"));
@@ -28,7 +33,8 @@ static void test_gbnf__repeats(void **state) {
 
 static void test_gbnf__lets_rules_go_over_lines_and_comments(void **state) {
     (void)state;
-    takes("# first\nroot ::= # why\n  a |\n  \"c\"\n  | (\n    \"d\" # in a group\n    \"e\"\n  )\n\na ::= \"a\"\n",
+    takes("# first\nroot ::= # why\n  a |\n  \"c\"\n  | (\n    \"d\" # in a group\n    \"e\"\n  )\n\na ::= "
+          "\"a\"\n",
           TEXTS("a", "c", "de"), TEXTS("", "d", "ade"));
     takes("root ::= a\na ::=\n", TEXTS(""), TEXTS("a"));
     takes("root ::= \"a\"\r\n  | \"b\"\r\n", TEXTS("a", "b"), TEXTS("\r"));
@@ -38,34 +44,37 @@ static void test_gbnf__recurses(void **state) {
     (void)state;
     takes("root ::= \"(\" root \")\" | \"x\" | \"[\" list \"]\"\nlist ::= root (\",\" list)?\n",
           TEXTS("x", "((x))", "[x,(x),[x]]"), TEXTS("", "((x)", "[x,]", "[]"));
-    takes("root ::= \"a\" root \"b\" | \"a\" root \"c\" | \"d\"", TEXTS("d", "aaadbcb"), TEXTS("aadb", "aaadbcbb"));
+    takes("root ::= \"a\" root \"b\" | \"a\" root \"c\" | \"d\"", TEXTS("d", "aaadbcb"),
+          TEXTS("aadb", "aaadbcbb"));
     takes("root ::= a a a\na ::= (\"x\" a)?\n", TEXTS("", "x", "xxxxx"), TEXTS("y"));
     takes("root ::= w*\nw ::= \"a\" | \"aa\" | \"aaa\"\n", TEXTS("", "a", "aaaaaaaaaa"), TEXTS("b"));
 }
 
 static void test_gbnf__takes_the_grammar_of_json(void **state) {
     (void)state;
-    takes("root   ::= object\n"
-          "value  ::= object | array | string | number | (\"true\" | \"false\" | \"null\") ws\n"
-          "object ::=\n"
-          "  \"{\" ws (\n"
-          "            string \":\" ws value\n"
-          "    (\",\" ws string \":\" ws value)*\n"
-          "  )? \"}\" ws\n"
-          "array  ::=\n"
-          "  \"[\" ws (\n"
-          "            value\n"
-          "    (\",\" ws value)*\n"
-          "  )? \"]\" ws\n"
-          "string ::=\n"
-          "  \"\\\"\" (\n"
-          "    [^\"\\\\\\x7F\\x00-\\x1F] |\n"
-          "    \"\\\\\" ([\"\\\\bfnrt] | \"u\" [0-9a-fA-F]{4}) # escapes\n"
-          "  )* \"\\\"\" ws\n"
-          "number ::= (\"-\"? ([0-9] | [1-9] [0-9]{0,15})) (\".\" [0-9]+)? ([eE] [-+]? [0-9] [1-9]{0,15})? ws\n"
-          "# Optional space: by convention, applied in this grammar after literal chars when allowed\n"
-          "ws ::= | \" \" | \"\\n\" [ \\t]{0,20}\n",
-          TEXTS("{}", "{\"a\": [1, -2.5e3, \"\\u00e9\\n\", true, null, {}]}\n"), TEXTS("", "[]", "{\"a\"}", "{\"a\":01}", "{,}"));
+    takes(
+        "root   ::= object\n"
+        "value  ::= object | array | string | number | (\"true\" | \"false\" | \"null\") ws\n"
+        "object ::=\n"
+        "  \"{\" ws (\n"
+        "            string \":\" ws value\n"
+        "    (\",\" ws string \":\" ws value)*\n"
+        "  )? \"}\" ws\n"
+        "array  ::=\n"
+        "  \"[\" ws (\n"
+        "            value\n"
+        "    (\",\" ws value)*\n"
+        "  )? \"]\" ws\n"
+        "string ::=\n"
+        "  \"\\\"\" (\n"
+        "    [^\"\\\\\\x7F\\x00-\\x1F] |\n"
+        "    \"\\\\\" ([\"\\\\bfnrt] | \"u\" [0-9a-fA-F]{4}) # escapes\n"
+        "  )* \"\\\"\" ws\n"
+        "number ::= (\"-\"? ([0-9] | [1-9] [0-9]{0,15})) (\".\" [0-9]+)? ([eE] [-+]? [0-9] [1-9]{0,15})? ws\n"
+        "# Optional space: by convention, applied in this grammar after literal chars when allowed\n"
+        "ws ::= | \" \" | \"\\n\" [ \\t]{0,20}\n",
+        TEXTS("{}", "{\"a\": [1, -2.5e3, \"\\u00e9\\n\", true, null, {}]}\n"),
+        TEXTS("", "[]", "{\"a\"}", "{\"a\":01}", "{,}"));
 }
 
 static void test_gbnf__refuses_what_is_malformed(void **state) {
@@ -97,7 +106,8 @@ static void test_gbnf__refuses_what_never_ends_or_begins_with_itself(void **stat
     refuses("root ::= a\na ::= \"x\" b\nb ::= \"y\" a\n", "produce nothing");
     refuses("root ::= root \"a\" | \"b\"", "left recursion");
     refuses("root ::= a \"x\" | \"b\"\na ::= b\nb ::= root\n", "left recursion");
-    refuses("root ::= e root \"a\" | \"b\"\ne ::= \"e\"?\n", "left recursion"); /* hidden by what may be empty */
+    refuses("root ::= e root \"a\" | \"b\"\ne ::= \"e\"?\n",
+            "left recursion"); /* hidden by what may be empty */
 }
 
 static void test_gbnf__bounds_size_and_depth(void **state) {
@@ -114,11 +124,14 @@ static void test_gbnf__bounds_size_and_depth(void **state) {
     NCT_ASSERT_OK(nct_bytes_add_str(&text, "r9000 ::= \"a\"\na ::= r0\n", fault));
     refuses(text.data, "too large");
     nct_bytes_reset(&text);
-    refuses("root ::= [a-z]{10000} [a-z]{10000} [a-z]{10000} [a-z]{10000} [a-z]{10000} [a-z]{10000} [a-z]{10000} "
-            "[a-z]{10000} [a-z]{10000} [a-z]{10000} [a-z]{10000} [a-z]{10000} [a-z]{10000} [a-z]{10000} [a-z]{10000} "
-            "[a-z]{10000} [a-z]{10000} [a-z]{10000} [a-z]{10000} [a-z]{10000} [a-z]{10000} [a-z]{10000} [a-z]{10000} "
-            "[a-z]{10000} [a-z]{10000} [a-z]{10000} [a-z]{10000}",
-            "too large");
+    refuses(
+        "root ::= [a-z]{10000} [a-z]{10000} [a-z]{10000} [a-z]{10000} [a-z]{10000} [a-z]{10000} [a-z]{10000} "
+        "[a-z]{10000} [a-z]{10000} [a-z]{10000} [a-z]{10000} [a-z]{10000} [a-z]{10000} [a-z]{10000} "
+        "[a-z]{10000} "
+        "[a-z]{10000} [a-z]{10000} [a-z]{10000} [a-z]{10000} [a-z]{10000} [a-z]{10000} [a-z]{10000} "
+        "[a-z]{10000} "
+        "[a-z]{10000} [a-z]{10000} [a-z]{10000} [a-z]{10000}",
+        "too large");
 }
 
 /* 4,000 rules deep, each waiting for the one it calls. */

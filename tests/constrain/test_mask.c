@@ -14,7 +14,8 @@ static int open_fixture(void **state) {
     static fixture f;
     nct_test_need(SHIPPED "/tokenizer.json");
     NCT_ASSERT_OK(nct_vocab_open_directory(SHIPPED, &f.vocab, fault));
-    NCT_ASSERT_OK(nct_pieces_open(f.vocab, (size_t)f.vocab->n_pieces + 70, f.vocab->eos, f.vocab->n_eos, &f.pieces, fault));
+    NCT_ASSERT_OK(nct_pieces_open(f.vocab, (size_t)f.vocab->n_pieces + 70, f.vocab->eos, f.vocab->n_eos,
+                                  &f.pieces, fault));
     *state = &f;
     return 0;
 }
@@ -59,7 +60,8 @@ static int32_t draw(const nct_constraint *c, const uint64_t *mask, uint64_t seed
 }
 
 /* Draws an answer; its bytes go to text. Fails unless it ends, whole, within n_max tokens. */
-static void make_answer(nct_constraint *c, nct_matcher_options o, uint64_t seed, bool forget, nct_bytes *text) {
+static void make_answer(nct_constraint *c, nct_matcher_options o, uint64_t seed, bool forget,
+                        nct_bytes *text) {
     nct_matcher *m = open_matcher(c, o);
     for (size_t i = 0; i < o.n_max && !nct_matcher_is_done(m); i++) {
         if (forget && i % 3 == 2)
@@ -93,7 +95,8 @@ static void test_mask__allows_what_can_be_taken(void **state) {
                     bool eos = nct_vocab_is_eos(f->vocab, id);
                     bool can = eos ? nct_matcher_is_complete(m) : nct_constraint_follow(c, set, id) != 0;
                     if (nct_bit(mask, id) != can)
-                        fail_msg("%s: token %d after %d others is %s", grammars[k], id, i, can ? "not allowed" : "allowed");
+                        fail_msg("%s: token %d after %d others is %s", grammars[k], id, i,
+                                 can ? "not allowed" : "allowed");
                 }
                 int32_t id = draw(c, mask_of(m), seed * 100 + (uint64_t)i);
                 NCT_ASSERT_OK(nct_matcher_take(m, id, fault));
@@ -109,7 +112,8 @@ static void test_mask__ends_only_where_the_text_is_whole(void **state) {
     const fixture *f = *state;
     nct_constraint *c = open_gbnf(f, "root ::= \"ab\" \"c\"?", NULL);
     nct_matcher *m = open_matcher(c, (nct_matcher_options){.n_max = 10});
-    int32_t a = nct_vocab_find(f->vocab, "a", 1), b = nct_vocab_find(f->vocab, "b", 1), eos = f->pieces->eos[0];
+    int32_t a = nct_vocab_find(f->vocab, "a", 1), b = nct_vocab_find(f->vocab, "b", 1),
+            eos = f->pieces->eos[0];
     assert_true(a >= 0 && b >= 0);
     assert_false(nct_bit(mask_of(m), eos));
     assert_true(nct_matcher_take(m, eos, NULL) == NCT_E_ARGUMENT);
@@ -182,7 +186,8 @@ static void test_mask__finds_a_way_of_fewer_tokens(void **state) {
 
 static void test_mask__does_not_depend_on_what_was_kept(void **state) {
     const fixture *f = *state;
-    nct_constraint *c = open_gbnf(f, "root ::= \"[\" (root (\", \" root)*)? \"]\" | \"\\\"\" [^\"]* \"\\\"\"", NULL);
+    nct_constraint *c =
+        open_gbnf(f, "root ::= \"[\" (root (\", \" root)*)? \"]\" | \"\\\"\" [^\"]* \"\\\"\"", NULL);
     for (uint64_t seed = 0; seed < 10; seed++) {
         nct_bytes a = {0}, b = {0};
         make_answer(c, (nct_matcher_options){.n_max = 30}, seed, false, &a);
@@ -226,7 +231,8 @@ static void test_mask__thinks_first(void **state) {
         nct_bytes_reset(&text);
     }
     nct_matcher *m = NULL;
-    nct_matcher_options o = {.n_max = 40, .think = NCT_MATCH_MAY_THINK, .prefix = "<think>a</think>\nye", .n_prefix = 19};
+    nct_matcher_options o = {
+        .n_max = 40, .think = NCT_MATCH_MAY_THINK, .prefix = "<think>a</think>\nye", .n_prefix = 19};
     m = open_matcher(c, o);
     assert_true(nct_bit(mask_of(m), nct_vocab_find(f->vocab, "s", 1)));
     nct_matcher_close(m);
@@ -271,10 +277,12 @@ static void test_mask__bears_hostile_grammars(void **state) {
     static const char *const grammars[] = {
         "root ::= a{1,60}\na ::= (\"a\" | \"aa\" | a2)*\na2 ::= \"a\"* \"a\"*\n",
         "root ::= [a-z] root [a-z] | [a-z] root [a-z] [a-z] | \"#\"",
-        "root ::= \"a\" root \"a\" | \"b\" root \"b\" | \"c\" root \"c\" | \"e\" root \"e\" | \"t\" root \"t\" | \"h\" root \"h\" | \".\"",
+        "root ::= \"a\" root \"a\" | \"b\" root \"b\" | \"c\" root \"c\" | \"e\" root \"e\" | \"t\" root "
+        "\"t\" | \"h\" root \"h\" | \".\"",
         "root ::= (((([a-z]*)*)*)*)* \"!\"",
         "root ::= x{400}\nx ::= [a-z]{40}\n",
-        "root ::= s s s s s s s s\ns ::= t t t t t t t t\nt ::= u u u u u u u u | \"x\"\nu ::= \"y\" t t t t\n",
+        "root ::= s s s s s s s s\ns ::= t t t t t t t t\nt ::= u u u u u u u u | \"x\"\nu ::= \"y\" t t t "
+        "t\n",
     };
     for (size_t k = 0; k < sizeof grammars / sizeof *grammars; k++) {
         nct_constraint *c = open_gbnf(f, grammars[k], NULL);
@@ -293,8 +301,9 @@ static void test_mask__bears_hostile_grammars(void **state) {
 }
 
 static nct_status ask_once(const fixture *f, nct_error *err) {
-    static const char schema[] = "{\"type\":\"object\",\"properties\":{\"a\":{\"$ref\":\"#/$defs/b\"},\"c\":{\"enum\":[1,\"x\"]}},"
-                                 "\"required\":[\"a\"],\"$defs\":{\"b\":{\"type\":\"string\",\"maxLength\":2}}}";
+    static const char schema[] =
+        "{\"type\":\"object\",\"properties\":{\"a\":{\"$ref\":\"#/$defs/b\"},\"c\":{\"enum\":[1,\"x\"]}},"
+        "\"required\":[\"a\"],\"$defs\":{\"b\":{\"type\":\"string\",\"maxLength\":2}}}";
     nct_grammar g = {0};
     nct_constraint *c = NULL;
     nct_matcher *m = NULL;
