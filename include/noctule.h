@@ -26,6 +26,7 @@ typedef enum nct_status {
     NCT_E_ARGUMENT,    /* a caller's value is out of range */
     NCT_E_CONTEXT,     /* the tokens do not fit the context */
     NCT_E_STOPPED,     /* the caller's stop flag was seen; what was finished is kept */
+    NCT_E_LENGTH,      /* a constraint cannot be completed in the tokens that are allowed */
 } nct_status;
 
 typedef struct nct_error {
@@ -225,6 +226,64 @@ nct_status nct_chat_calls(const nct_engine *engine, const char *text, size_t n_b
 /** True for ids that end an answer. */
 bool nct_is_eos(const nct_engine *engine, int32_t id);
 
+/* ------------------------------------------------------------------ constrained answers */
+
+/** What an answer must look like: a grammar compiled for the engine's tokens. It serves any number of answers, one call
+ *  at a time, and grows while it is used (to some 100 MB, then it begins anew; results do not depend on it). */
+typedef struct nct_constraint nct_constraint;
+
+typedef enum nct_constraint_kind {
+    NCT_CONSTRAINT_CHOICE, /* one of a list: text between commas, without space around; \, and \\ are characters */
+    NCT_CONSTRAINT_JSON,   /* any JSON object; the text is not looked at */
+    NCT_CONSTRAINT_SCHEMA, /* JSON that a JSON Schema describes (`noctule help constraints` has the keywords) */
+    NCT_CONSTRAINT_GBNF,   /* a grammar as llama.cpp's, its rule `root` */
+} nct_constraint_kind;
+
+typedef struct nct_constraint_source {
+    nct_constraint_kind kind;
+    const char *name; /* begins the errors */
+    const char *text; /* UTF-8 */
+    size_t n_bytes;
+    const nct_sampling *sampling; /* tokens that a bias of minus infinity bans are not counted on; NULL: none are */
+} nct_constraint_source;
+
+/** NCT_E_ARGUMENT: malformed, too large, left-recursive, or nothing fits it. The caller closes the constraint, before
+ *  the engine. */
+nct_status nct_constraint_open(nct_engine *engine, const nct_constraint_source *source, nct_constraint **constraint,
+                               nct_error *err);
+void nct_constraint_close(nct_constraint *constraint); /* NULL is fine */
+
+/** One answer under a constraint: which tokens may come next. */
+typedef struct nct_matcher nct_matcher;
+
+/** Whether thinking (<think> ... </think>) comes before the constrained text: no; if the model wants it; the answer
+ *  begins inside the block. Up to four characters of white space behind it belong to neither. */
+typedef enum nct_match_think { NCT_MATCH_ANSWER, NCT_MATCH_MAY_THINK, NCT_MATCH_THINKING } nct_match_think;
+
+typedef struct nct_matcher_options {
+    nct_match_think think;
+    bool strip;         /* the text's first space is dropped where it is shown (a text stream that is no continuation) */
+    const char *prefix; /* [n_prefix] the beginning of the answer that is given; NULL: none */
+    size_t n_prefix;
+    size_t n_max;       /* tokens of the answer, the one that ends it not counted */
+} nct_matcher_options;
+
+/** NCT_E_LENGTH: n_max tokens do not suffice. NCT_E_ARGUMENT: the prefix does not agree. */
+nct_status nct_matcher_open(nct_constraint *constraint, const nct_matcher_options *options, nct_matcher **matcher,
+                            nct_error *err);
+void nct_matcher_close(nct_matcher *matcher); /* NULL is fine */
+
+/** Tokens that may come next, as bits [vocabulary / 64]; never none, unless nct_matcher_is_done. Whatever is taken of
+ *  them, the text can be completed within n_max; tokens that end an answer are among them where it is complete. It
+ *  depends on the constraint, the options and the tokens taken only. Borrowed until the constraint is used again. */
+nct_status nct_matcher_mask(nct_matcher *matcher, const uint64_t **mask, nct_error *err);
+/** NCT_E_ARGUMENT: it may not come next. */
+nct_status nct_matcher_take(nct_matcher *matcher, int32_t id, nct_error *err);
+/** Whether these tokens may all come next, and at least one and what then completes the text still fits behind them. */
+bool nct_matcher_has_room(nct_matcher *matcher, const int32_t *ids, size_t n_ids);
+bool nct_matcher_is_done(nct_matcher *matcher);     /* nothing can follow: the answer is over */
+bool nct_matcher_is_complete(nct_matcher *matcher); /* the text so far is one that the constraint allows */
+
 /* ------------------------------------------------------------------ session */
 
 /** Block-sparse attention (InfLLM v2): where the model was trained for it, always, never. */
@@ -340,6 +399,7 @@ typedef struct nct_generate_options {
     const nct_sampling *sampling;
     int n_prompt;              /* as of nct_session_sample */
     uint32_t sample;
+    nct_matcher *matcher;      /* of a constraint, which the call advances; NULL: none. The call ends when it is done */
     bool (*take)(void *context, int32_t id); /* told of each token as it is chosen; false: it is the last one */
     const volatile int *stop;  /* polled between layers; non-zero ends the call with NCT_E_STOPPED */
     nct_choice_fn *on_choice;  /* if set, told of every choice of blocks; nothing is guessed then */

@@ -262,6 +262,7 @@ struct taking {
     filter *f;
     uint64_t began, first; /* the call; the first token */
     bool close;            /* the budget of thinking is used up */
+    bool no_room;          /* to close thinking and then complete the constraint: its matcher does so in fewer tokens */
     nct_status status;     /* of what was done with them */
     nct_error *err;
 };
@@ -290,7 +291,11 @@ static nct_status take_token(struct taking *k, int32_t id, bool *over) {
     NCT_TRY(push(f, bytes, n, k->err));
     a->n_thinking += f->where == THINKING;
     *over = is_over(k->session, f->o, f, a);
-    k->close = !*over && f->where == THINKING && f->o->has_budget && a->n_thinking >= f->o->budget;
+    if (f->o->matcher && nct_matcher_is_done(f->o->matcher) && (!*over || a->finish == NCT_FINISH_LENGTH)) {
+        a->finish = NCT_FINISH_STOP;
+        *over = true;
+    }
+    k->close = !*over && f->where == THINKING && f->o->has_budget && a->n_thinking >= f->o->budget && !k->no_room;
     *over = *over || k->close;
     return NCT_OK;
 }
@@ -330,12 +335,20 @@ static nct_status close_thinking(struct taking *k, nct_session *session, bool *o
     k->close = false;
     NCT_TRY(closing_ids(k->engine, k->f->tags, &ids, &n_ids, k->err));
     nct_status status = NCT_OK;
+    if (o->matcher && !nct_matcher_has_room(o->matcher, ids, n_ids)) {
+        k->no_room = true;
+        nct_free(ids);
+        ids = NULL;
+        n_ids = 0;
+    }
     *over = had + n_ids > (size_t)nct_session_limit(session);
     *over = *over || (o->max_tokens && a->n_ids + n_ids >= o->max_tokens);
     if (*over)
         a->finish = NCT_FINISH_LENGTH;
     for (size_t i = 0; i < n_ids && !*over && status == NCT_OK; i++) {
-        status = put_id(k, ids[i]);
+        status = o->matcher ? nct_matcher_take(o->matcher, ids[i], k->err) : NCT_OK;
+        if (status == NCT_OK)
+            status = put_id(k, ids[i]);
         const char *bytes = nct_text_stream_push(k->stream, ids[i], &n);
         if (status == NCT_OK)
             status = push(k->f, bytes, n, k->err);
@@ -357,6 +370,7 @@ static nct_status generate_part(struct taking *k, nct_session *session) {
     nct_generate_options options = {.sampling = &o->sampling,
                                     .n_prompt = (int)a->n_prompt,
                                     .sample = o->sample,
+                                    .matcher = o->matcher,
                                     .take = take,
                                     .stop = nct_signals_flag(),
                                     .on_choice = o->on_choice ? pass_generated_choice : NULL,
@@ -405,6 +419,19 @@ static nct_status generate(const nct_engine *engine, nct_session *session, const
     if (!o->tools || a->text.n == 0)
         return NCT_OK;
     return nct_chat_calls(engine, a->text.data, a->text.n, o->tools, &a->content, &a->calls, err);
+}
+
+nct_status nct_answer_constrain(nct_constraint *constraint, const nct_session *session, size_t n_prompt, bool may_think,
+                                const nct_answer_options *o, nct_matcher **matcher, nct_error *err) {
+    size_t limit = (size_t)nct_session_limit(session), room = limit < n_prompt ? 0 : limit - n_prompt + 1;
+    nct_matcher_options options = {.think = o->in_thinking                     ? NCT_MATCH_THINKING
+                                            : o->find_thinking && may_think ? NCT_MATCH_MAY_THINK
+                                                                            : NCT_MATCH_ANSWER,
+                                   .strip = !o->continuation,
+                                   .prefix = o->prefix,
+                                   .n_prefix = o->prefix ? strlen(o->prefix) : 0,
+                                   .n_max = o->max_tokens && o->max_tokens < room ? o->max_tokens : room};
+    return nct_matcher_open(constraint, &options, matcher, err);
 }
 
 nct_status nct_answer_make(const nct_engine *engine, nct_session *session, const int32_t *prompt,

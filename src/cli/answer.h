@@ -33,6 +33,7 @@ typedef struct nct_answer_options {
     size_t budget;
     const char *tools;  /* definitions, if the model was given any: calls are looked for in the answer */
     const nct_list *stops;
+    nct_matcher *matcher; /* keeps the answer to a constraint (nct_answer_constrain); NULL: nothing does */
     const char *prefix; /* the beginning that was given: text of the answer before any token, or NULL */
     /* Pieces of the answer, never cutting a character; false ends it. */
     bool (*emit)(void *context, bool thinking, const char *text, size_t n);
@@ -57,6 +58,13 @@ typedef struct nct_answer {
     size_t n_prefill, n_decode; /* tokens computed in these times */
     size_t n_rounds, n_guessed, n_accepted; /* passes of decoding, tokens guessed in them, guesses that held */
 } nct_answer;
+
+/** A matcher for one answer to a prompt of n_prompt tokens, by what the options say of its length, its beginning and
+ *  thinking; may_think: the model may begin with a block of it. Nothing of the answer is computed yet: NCT_E_LENGTH
+ *  where its limit, or the context, does not suffice, NCT_E_ARGUMENT where options->prefix does not agree. The caller
+ *  puts the matcher into the options and closes it after the answer. */
+nct_status nct_answer_constrain(nct_constraint *constraint, const nct_session *session, size_t n_prompt, bool may_think,
+                                const nct_answer_options *options, nct_matcher **matcher, nct_error *err);
 
 /** Gives the session the prompt, of which it keeps what it holds already, and generates. A signal or a
  *  timeout while the prompt is read is an answer without text. The caller closes *answer in any case. */

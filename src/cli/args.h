@@ -58,6 +58,8 @@ typedef struct nct_args {
     bool ignore_eos, fail_on_length;
     double timeout; /* seconds */
     nct_list stops, biases;
+    const char *choice, *schema, *grammar; /* a list, JSON or @FILE, a file */
+    bool json_mode;
     double temperature, top_p, min_p, repeat_penalty, presence_penalty, frequency_penalty;
     int64_t top_k, repeat_last_n, seed; /* seed -1: draw one */
     int64_t think;                      /* nct_think */

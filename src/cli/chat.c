@@ -10,6 +10,7 @@
 #include "base/clock.h"
 #include "base/json.h"
 #include "base/map.h"
+#include "cli/constrain.h"
 #include "cli/input.h"
 #include "cli/open.h"
 #include "cli/overflow.h"
@@ -206,6 +207,19 @@ void nct_chat_sources(nct_chat *c, size_t n) {
 
 /* ------------------------------------------------------------------ an answer */
 
+/* The matcher of an answer to so many tokens; after a failure, which is said, false. */
+static bool constrain(nct_chat *c, size_t n_ids, nct_answer_options *options) {
+    nct_error err = {0};
+    bool may_think = c->info.thinks && c->talk.options.think != NCT_THINK_OFF;
+    if (!c->constraint)
+        return true;
+    c->code = nct_constraint_check(c->cli); /* /set may have brought a stop string */
+    if (c->code == NCT_EXIT_OK &&
+        nct_answer_constrain(c->constraint, c->session, n_ids, may_think, options, &options->matcher, &err) != NCT_OK)
+        c->code = nct_say_status(c->cli, &err);
+    return c->code == NCT_EXIT_OK;
+}
+
 bool nct_chat_answer(nct_chat *c) {
     const nct_args *a = &c->cli->args;
     int32_t *ids = NULL;
@@ -242,7 +256,7 @@ bool nct_chat_answer(nct_chat *c) {
         return false;
     }
     c->code = nct_check_room(c->cli, c->engine, c->session, n_ids + nct_answer_reserve(c->cli));
-    if (c->code != NCT_EXIT_OK) {
+    if (c->code != NCT_EXIT_OK || !constrain(c, n_ids, &options)) {
         nct_free(ids);
         return false;
     }
@@ -275,6 +289,7 @@ bool nct_chat_answer(nct_chat *c) {
     }
     c->show.answer = NULL;
     nct_answer_close(&made);
+    nct_matcher_close(options.matcher);
     nct_free(ids);
     return taken;
 }
@@ -572,6 +587,8 @@ static int expect(nct_chat *c, size_t *n_expected) {
 static int prepare(nct_chat *c) {
     int code = nct_overflow_check(c->cli);
     if (code == NCT_EXIT_OK)
+        code = nct_constraint_check(c->cli);
+    if (code == NCT_EXIT_OK)
         code = check_terminal(c->cli);
     if (code == NCT_EXIT_OK)
         code = read_files(c);
@@ -579,6 +596,8 @@ static int prepare(nct_chat *c) {
         code = nct_open_model(c->cli, false, &c->engine, &c->info);
     if (code == NCT_EXIT_OK)
         code = nct_take_sampling(c->cli, c->engine, &c->sampling, &c->bias);
+    if (code == NCT_EXIT_OK)
+        code = nct_take_constraint(c->cli, c->engine, &c->sampling, &c->constraint);
     if (code == NCT_EXIT_OK)
         code = nct_talk_open(c->cli, c->engine, c->cli->args.raw || !nct_engine_has_template(c->engine),
                              &c->talk);
@@ -618,6 +637,7 @@ int nct_chat_main(nct_cli *cli) {
         nct_free((void *)(uintptr_t)c.kept.item[i]);
     nct_free(c.kept.item);
     nct_free(c.bias);
+    nct_constraint_close(c.constraint);
     nct_session_close(c.session);
     nct_engine_close(c.engine);
     return code;

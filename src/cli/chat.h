@@ -15,6 +15,7 @@ typedef struct nct_chat {
     nct_sampling sampling;
     void *bias;
     uint64_t retries; /* added to the seed */
+    nct_constraint *constraint; /* of every answer, or NULL */
     nct_talk talk;
     nct_prompt files; /* content that goes with the first turn */
     nct_list kept;    /* texts that /set brought into the options */

@@ -14,7 +14,7 @@ typedef enum nct_exit {
     NCT_EXIT_USAGE = 2,   /* flags, no prompt, not a terminal */
     NCT_EXIT_MODEL = 3,   /* missing, damaged, unsupported */
     NCT_EXIT_CONTEXT = 4, /* the input does not fit */
-    NCT_EXIT_LENGTH = 6,  /* --fail-on-length and the answer was cut */
+    NCT_EXIT_LENGTH = 6,  /* --fail-on-length and the answer was cut; a constraint that -n does not suffice for */
     NCT_EXIT_CHECK = 7,   /* a regression, a threshold */
     NCT_EXIT_INTERRUPT = 130,
     NCT_EXIT_PIPE = 141,

@@ -7,6 +7,7 @@
 #include "base/json.h"
 #include "base/room.h"
 #include "base/utf8.h"
+#include "cli/constrain.h"
 #include "cli/input.h"
 #include "cli/open.h"
 #include "cli/overflow.h"
@@ -29,6 +30,7 @@ typedef struct run {
     size_t n_ids, n_dropped; /* dropped: by --overflow */
     nct_sampling sampling;
     void *bias;
+    nct_constraint *constraint; /* --schema and its like, or NULL */
     nct_answer_options options;
     nct_answer answer;
     nct_sources sources; /* with --sources */
@@ -423,6 +425,19 @@ static int generate(run *r) {
     return code;
 }
 
+/* What keeps the answer to its constraint; refused here where there is no way to the end. */
+static int constrain(run *r) {
+    nct_error err = {0};
+    int code = nct_take_constraint(r->cli, r->engine, &r->sampling, &r->constraint);
+    if (code != NCT_EXIT_OK || !r->constraint)
+        return code;
+    bool may_think = r->info.thinks && r->talk.options.think != NCT_THINK_OFF;
+    nct_answer_constrain(r->constraint, r->session, r->n_ids, may_think, &r->options, &r->options.matcher, &err);
+    if (err.status == NCT_E_ARGUMENT)
+        return nct_say_error(r->cli, NCT_EXIT_USAGE, "--assistant: %s", err.text);
+    return nct_say_status(r->cli, &err);
+}
+
 static int prepare(run *r) {
     const nct_args *a = &r->cli->args;
     int code = nct_open_model(r->cli, false, &r->engine, &r->info);
@@ -457,7 +472,7 @@ static int prepare(run *r) {
     r->options.emit = nct_show_piece;
     r->options.progress = nct_show_progress;
     r->options.context = &r->show;
-    return NCT_EXIT_OK;
+    return constrain(r);
 }
 
 /* Flags of a single answer make no sense in a chat that nobody asked for by name. */
@@ -481,6 +496,8 @@ static void close_run(run *r) {
     nct_bytes_reset(&r->prefix);
     nct_free(r->ids);
     nct_free(r->bias);
+    nct_matcher_close(r->options.matcher);
+    nct_constraint_close(r->constraint);
     nct_session_close(r->session);
     nct_engine_close(r->engine);
 }
@@ -494,6 +511,8 @@ int nct_run_main(nct_cli *cli) {
         code = nct_overflow_check(cli);
     if (code == NCT_EXIT_OK)
         code = check_stops(cli);
+    if (code == NCT_EXIT_OK)
+        code = nct_constraint_check(cli);
     if (code == NCT_EXIT_OK)
         code = nct_prompt_read(cli, &r.prompt);
     if (code == NCT_EXIT_OK && r.prompt.chat) {

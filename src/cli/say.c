@@ -117,6 +117,8 @@ int nct_say_status(const nct_cli *cli, const nct_error *err) {
         return NCT_EXIT_OK;
     case NCT_E_CONTEXT:
         return nct_say_error(cli, NCT_EXIT_CONTEXT, "%s", err->text);
+    case NCT_E_LENGTH:
+        return nct_say_error(cli, NCT_EXIT_LENGTH, "%s\ntry: a larger -n", err->text);
     case NCT_E_FORMAT:
     case NCT_E_UNSUPPORTED:
         return nct_say_error(cli, NCT_EXIT_MODEL, "%s", err->text);

@@ -191,6 +191,7 @@ void nct_engine_close(nct_engine *e) {
         return;
     if (e->drafter)
         e->drafter->unload(e->draft);
+    nct_pieces_close(e->pieces);
     nct_weights_close(&e->model.weights);
     nct_rope_close(&e->model.rope);
     nct_rope_close(&e->model.long_rope);

@@ -2,6 +2,7 @@
 #ifndef NCT_ENGINE_ENGINE_H
 #define NCT_ENGINE_ENGINE_H
 
+#include "constrain/pieces.h"
 #include "model/forward.h"
 #include "noctule.h"
 #include "spec/drafter.h"
@@ -25,6 +26,7 @@ struct nct_engine {
     nct_huge_pages huge;
     const nct_drafter *drafter; /* whom the draft's weights are for; NULL: none were loaded */
     void *draft;
+    nct_pieces *pieces; /* what tokens spell; made for the first constraint */
     double load_s;
     char *path, *name;
     char architecture[32], container[32], weights_label[80], numa_label[48];

@@ -34,6 +34,24 @@ static const float *logits_of(struct verifying *k, size_t node) {
     return k->s->logits + (node - k->row) * engine->model.config.n_vocab;
 }
 
+/* The token after history [n], among those that the matcher allows, if there is one; told to the caller, in *taking_ns.
+ * *over: it is the last one. */
+static nct_status choose_next(nct_session *s, const nct_generate_options *o, const float *logits, size_t n,
+                              int32_t *chosen, bool *over, uint64_t *taking_ns, nct_error *err) {
+    const uint64_t *allowed = NULL;
+    if (o->matcher)
+        NCT_TRY(nct_matcher_mask(o->matcher, &allowed, err));
+    NCT_TRY(nct_sampler_choose_among(s->sampler, o->sampling, allowed, logits, s->tokens, n, (size_t)o->n_prompt,
+                                     o->sample, chosen, err));
+    if (o->matcher)
+        NCT_TRY(nct_matcher_take(o->matcher, *chosen, err));
+    uint64_t began = nct_clock_ns();
+    *over = !o->take(o->context, *chosen);
+    *taking_ns += nct_clock_ns() - began;
+    *over = *over || (o->matcher && nct_matcher_is_done(o->matcher));
+    return NCT_OK;
+}
+
 /* As a step would: room for the token, its logits, the choice. */
 static nct_status choose(void *context, size_t node, const int32_t *token, size_t n, int32_t *chosen,
                          bool *stop, nct_error *err) {
@@ -45,12 +63,7 @@ static nct_status choose(void *context, size_t node, const int32_t *token, size_
         NCT_TRY(nct_session_make_room(s, k->first + n, 1, err));
     k->began = true;
     s->tokens[k->first + n] = k->tree->token[node];
-    NCT_TRY(nct_sampler_choose(s->sampler, o->sampling, logits_of(k, node), s->tokens, k->first + n + 1,
-                               (size_t)o->n_prompt, o->sample, chosen, err));
-    uint64_t began = nct_clock_ns();
-    *stop = !o->take(o->context, *chosen);
-    k->taking_ns += nct_clock_ns() - began;
-    return NCT_OK;
+    return choose_next(s, o, logits_of(k, node), k->first + n + 1, chosen, stop, &k->taking_ns, err);
 }
 
 /* Appends what was accepted. */
@@ -145,8 +158,9 @@ nct_status nct_session_generate(nct_session *s, const nct_generate_options *o, n
     const nct_report before = s->report;
     if (o->rounds)
         *o->rounds = (nct_rounds){0};
-    NCT_TRY(nct_session_sample(s, o->sampling, o->n_prompt, o->sample, &a.token[0], err));
-    a.stopped = !o->take(o->context, a.token[0]);
+    uint64_t taking_ns = 0;
+    NCT_TRY(nct_session_can_sample(s, o->n_prompt, err));
+    NCT_TRY(choose_next(s, o, s->logits, s->cache.length, &a.token[0], &a.stopped, &taking_ns, err));
     nct_adapt_begin(&s->adapt);
     while (status == NCT_OK && !a.stopped) {
         nct_tree tree;

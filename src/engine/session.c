@@ -247,12 +247,17 @@ nct_status nct_session_feed(nct_session *s, const int32_t *ids, size_t n_ids, co
 
 const float *nct_session_logits(const nct_session *s) { return s->has_logits ? s->logits : NULL; }
 
-nct_status nct_session_sample(nct_session *s, const nct_sampling *sampling, int n_prompt, uint32_t sample, int32_t *id,
-                              nct_error *err) {
+nct_status nct_session_can_sample(const nct_session *s, int n_prompt, nct_error *err) {
     if (!s->has_logits)
         return nct_fail(err, NCT_E_ARGUMENT, "nothing to sample from: no token was fed since the session was opened or rewound");
     if (n_prompt < 0 || (size_t)n_prompt > s->cache.length)
         return nct_fail(err, NCT_E_ARGUMENT, "a prompt of %d tokens in a session of %zu", n_prompt, s->cache.length);
+    return NCT_OK;
+}
+
+nct_status nct_session_sample(nct_session *s, const nct_sampling *sampling, int n_prompt, uint32_t sample, int32_t *id,
+                              nct_error *err) {
+    NCT_TRY(nct_session_can_sample(s, n_prompt, err));
     return nct_sampler_choose(s->sampler, sampling, s->logits, s->tokens, s->cache.length, (size_t)n_prompt, sample, id, err);
 }
 

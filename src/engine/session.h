@@ -49,6 +49,9 @@ nct_status nct_session_grow(nct_session *session, size_t n, nct_error *err);
 /** Threads for a batch of n rows. */
 void nct_session_use_threads(const nct_session *session, size_t n);
 
+/** There are logits, and n_prompt is within what is held: else NCT_E_ARGUMENT. */
+nct_status nct_session_can_sample(const nct_session *session, int n_prompt, nct_error *err);
+
 /** Who guesses, by name or NULL, and room for what is guessed. */
 nct_status nct_session_open_draft(nct_session *session, const char *name, nct_error *err);
 /** Of it: room for the rows that session->drafter wants. */

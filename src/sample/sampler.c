@@ -115,15 +115,26 @@ static void penalise(nct_sampler *s, const nct_sampling *o, const int32_t *histo
     }
 }
 
+static void leave_out(nct_sampler *s, const uint64_t *allowed) {
+    for (size_t i = 0; i < s->n_vocab; i += 64)
+        for (uint64_t out = ~allowed[i / 64]; out; out &= out - 1) {
+            size_t id = i + (size_t)__builtin_ctzll(out);
+            if (id < s->n_vocab)
+                s->logit[id] = -INFINITY;
+        }
+}
+
 /* Copies the row, adds what the settings add, and finds the largest. */
-static nct_status adjust(nct_sampler *s, const nct_sampling *o, const float *logits, const int32_t *history,
-                         size_t n_history, size_t n_prompt, size_t *best, nct_error *err) {
+static nct_status adjust(nct_sampler *s, const nct_sampling *o, const uint64_t *allowed, const float *logits,
+                         const int32_t *history, size_t n_history, size_t n_prompt, size_t *best, nct_error *err) {
     for (size_t i = 0; i < s->n_vocab; i++) {
         if (!(logits[i] < INFINITY))
             return nct_fail(err, NCT_E_ARGUMENT, "the logit of token %zu at position %zu is %g", i, n_history,
                             (double)logits[i]);
         s->logit[i] = logits[i];
     }
+    if (allowed)
+        leave_out(s, allowed);
     for (int i = 0; i < o->n_bias; i++)
         s->logit[o->bias_id[i]] += o->bias_value[i];
     penalise(s, o, history, n_history, n_prompt);
@@ -227,11 +238,15 @@ static int32_t draw(nct_sampler *s, const nct_sampling *o, float largest, double
     bool cut_k = o->top_k > 0 && (size_t)o->top_k < n;
     if (cut_k)
         n = take_top_k(s, (size_t)o->top_k);
+    size_t n_left = 0; /* without what is banned */
     for (size_t i = 0; i < n; i++) {
-        if (!cut_k)
-            c[i] = (candidate){.logit = s->logit[i], .id = (int32_t)i};
-        c[i].weight = exp(((double)c[i].logit - (double)largest) / o->temperature);
+        candidate k = cut_k ? c[i] : (candidate){.logit = s->logit[i], .id = (int32_t)i};
+        if (!(k.logit > -INFINITY))
+            continue;
+        k.weight = exp(((double)k.logit - (double)largest) / o->temperature);
+        c[n_left++] = k;
     }
+    n = n_left;
     double total;
     size_t taken;
     if (o->top_p < 1) { /* the nucleus, of which min-p may cut the end */
@@ -260,13 +275,19 @@ static int32_t draw(nct_sampler *s, const nct_sampling *o, float largest, double
 nct_status nct_sampler_choose(nct_sampler *s, const nct_sampling *o, const float *logits,
                               const int32_t *history, size_t n_history, size_t n_prompt, uint32_t sample,
                               int32_t *id, nct_error *err) {
+    return nct_sampler_choose_among(s, o, NULL, logits, history, n_history, n_prompt, sample, id, err);
+}
+
+nct_status nct_sampler_choose_among(nct_sampler *s, const nct_sampling *o, const uint64_t *allowed,
+                                    const float *logits, const int32_t *history, size_t n_history, size_t n_prompt,
+                                    uint32_t sample, int32_t *id, nct_error *err) {
     NCT_TRY(nct_sampling_check(o, s->n_vocab, err));
     for (size_t i = 0; i < n_history; i++)
         if (history[i] < 0 || (size_t)history[i] >= s->n_vocab)
             return nct_fail(err, NCT_E_ARGUMENT, "token id %d at %zu is outside the vocabulary of %zu",
                             history[i], i, s->n_vocab);
     size_t best = 0;
-    NCT_TRY(adjust(s, o, logits, history, n_history, n_prompt, &best, err));
+    NCT_TRY(adjust(s, o, allowed, logits, history, n_history, n_prompt, &best, err));
     if (o->temperature == 0)
         *id = (int32_t)best;
     else

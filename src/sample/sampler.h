@@ -1,6 +1,6 @@
 /** Choosing a token: a row of logits and the tokens before it become one id.
  *
- *  The order is: logit bias, repetition penalty, presence and frequency penalty, temperature, top-k,
+ *  The order is: mask (of a constraint), logit bias, repetition penalty, presence and frequency penalty, temperature, top-k,
  *  top-p, min-p, draw. Each of the last three keeps a leading part of the candidates sorted by descending
  *  logit, equal logits by ascending id, and at least one:
  *
@@ -39,5 +39,11 @@ nct_status nct_sampling_check(const nct_sampling *sampling, size_t n_vocab, nct_
 nct_status nct_sampler_choose(nct_sampler *sampler, const nct_sampling *sampling, const float *logits,
                               const int32_t *history, size_t n_history, size_t n_prompt, uint32_t sample,
                               int32_t *id, nct_error *err);
+
+/** The same among tokens whose bit is set in allowed [n_vocab / 64, rounded up]; NULL: among all. What is left out is
+ *  left out before anything else, so that top-k, top-p and min-p are those of the tokens that are allowed. */
+nct_status nct_sampler_choose_among(nct_sampler *sampler, const nct_sampling *sampling, const uint64_t *allowed,
+                                    const float *logits, const int32_t *history, size_t n_history, size_t n_prompt,
+                                    uint32_t sample, int32_t *id, nct_error *err);
 
 #endif

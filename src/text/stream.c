@@ -27,9 +27,14 @@ static bool is_bytes(const nct_vocab *v, const nct_piece *p) {
     return v->splitter && p->kind == NCT_PIECE_NORMAL;
 }
 
-/* The text of a piece that is no byte, with spaces, to `out`, which has room for it. Returns its size. */
-static size_t spell(const nct_vocab *v, const nct_piece *p, char *out) {
+size_t nct_text_spell(const nct_vocab *v, const nct_piece *p, char *out) {
     const char *s = nct_vocab_text(v, p);
+    if (p->kind == NCT_PIECE_BYTE) {
+        *out = (char)p->byte;
+        return 1;
+    }
+    if (is_bytes(v, p))
+        return spell_bytes(v, p, out);
     if (nct_piece_is_added(p)) {
         memcpy(out, s, p->n_bytes);
         return p->n_bytes;
@@ -104,7 +109,7 @@ static nct_status decode(const nct_vocab *v, const int32_t *ids, size_t n_ids, b
         }
         NCT_TRY(end_run(v, out, run, err));
         if (p)
-            NCT_TRY(nct_bytes_add(out, spelled, spell(v, p, spelled), err));
+            NCT_TRY(nct_bytes_add(out, spelled, nct_text_spell(v, p, spelled), err));
         else
             NCT_TRY(add_replacements(out, 1, err));
         run = out->n;
@@ -212,7 +217,7 @@ const char *nct_text_stream_push(nct_text_stream *s, int32_t id, size_t *n_bytes
                nct_calls_is_markup(nct_vocab_text(s->vocab, p), p->n_bytes)) {
         give_up(s);
         if (p)
-            show(s, spelled, spell(s->vocab, p, spelled));
+            show(s, spelled, nct_text_spell(s->vocab, p, spelled));
         else
             show(s, NCT_REPLACEMENT, 3);
     }

@@ -20,6 +20,9 @@
 nct_status nct_text_decode(const nct_vocab *vocab, const int32_t *ids, size_t n_ids, bool keep_special,
                            char **text, size_t *n_bytes, nct_error *err);
 
+/** The bytes of one piece, with spaces, to `out` [NCT_PIECE_MAX_BYTES]. Returns how many. */
+size_t nct_text_spell(const nct_vocab *vocab, const nct_piece *piece, char *out);
+
 /** A stream as noctule.h describes it: nct_text_stream_push, _end and _close are defined here.
  *  continuation: a leading space is kept. What _push and _end return is borrowed until the next call; after
  *  _end the stream starts anew. The vocabulary outlives the stream. */

@@ -425,6 +425,39 @@ static void test_sampler__every_allocation_may_fail(void **state) {
     assert_int_equal(nct_sampler_open(0, &s, &err), NCT_E_ARGUMENT);
 }
 
+/* A mask is what a model would say that cannot say the other tokens; so all settings see only what is left. */
+static void test_sampler__chooses_among_what_is_allowed(void **state) {
+    (void)state;
+    enum { N = 200 };
+    static const nct_sampling settings[] = {
+        {.temperature = 0, .top_p = 1, .repeat_penalty = 1},
+        {.temperature = 1, .top_p = 1, .repeat_penalty = 1},
+        {.temperature = 1.5, .top_p = 0.7, .top_k = 5, .repeat_penalty = 1.3},
+        {.temperature = 8, .top_p = 1, .top_k = 190, .min_p = 0.01, .repeat_penalty = 1, .presence_penalty = 1},
+    };
+    float all[N], left[N];
+    int32_t past_ids[] = {3, 7, 7, 100}, id;
+    nct_sampler *s = NULL;
+    NCT_ASSERT_OK(nct_sampler_open(N, &s, fault));
+    for (uint32_t k = 0; k < 400; k++) {
+        nct_sampling o = settings[k % 4];
+        uint64_t allowed[(N + 63) / 64] = {0};
+        o.seed = k;
+        for (size_t i = 0; i < N; i++) {
+            bool may = nct_rng_uniform(k, 1, i, 0) < (k % 3 ? 0.5 : 0.02) || i == k % N;
+            all[i] = (float)(nct_rng_uniform(k, 2, i, 0) * 10 - 5);
+            left[i] = may ? all[i] : -INFINITY;
+            allowed[i / 64] |= (uint64_t)may << i % 64;
+        }
+        NCT_ASSERT_OK(nct_sampler_choose_among(s, &o, allowed, all, past_ids, 4, 2, k, &id, fault));
+        assert_true(allowed[id / 64] >> id % 64 & 1);
+        assert_int_equal(id, choose(o, left, N, (past){past_ids, 4, 2}, k));
+    }
+    uint64_t none[(N + 63) / 64] = {0};
+    assert_int_equal(nct_sampler_choose_among(s, &plain, none, all, past_ids, 4, 2, 0, &id, NULL), NCT_E_ARGUMENT);
+    nct_sampler_close(s);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_sampler__temperature_zero_takes_the_largest),
@@ -444,6 +477,7 @@ int main(void) {
         cmocka_unit_test(test_sampler__tiny_temperature_is_greedy),
         cmocka_unit_test(test_sampler__refuses_what_is_no_number),
         cmocka_unit_test(test_sampler__refuses_settings_out_of_range),
+        cmocka_unit_test(test_sampler__chooses_among_what_is_allowed),
         cmocka_unit_test(test_sampler__every_allocation_may_fail),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
