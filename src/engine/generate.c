@@ -47,6 +47,8 @@ static nct_status choose(void *context, size_t node, const int32_t *token, size_
     s->tokens[k->first + n] = k->tree->token[node];
     NCT_TRY(nct_sampler_choose(s->sampler, o->sampling, logits_of(k, node), s->tokens, k->first + n + 1,
                                (size_t)o->n_prompt, o->sample, chosen, err));
+    if (k->first + n + 1 < s->n_script)
+        *chosen = s->script[k->first + n + 1];
     uint64_t began = nct_clock_ns();
     *stop = !o->take(o->context, *chosen);
     k->taking_ns += nct_clock_ns() - began;
@@ -147,7 +149,7 @@ nct_status nct_session_generate(nct_session *s, const nct_generate_options *o, n
         *o->rounds = (nct_rounds){0};
     NCT_TRY(nct_session_sample(s, o->sampling, o->n_prompt, o->sample, &a.token[0], err));
     a.stopped = !o->take(o->context, a.token[0]);
-    nct_adapt_begin(&s->adapt);
+    nct_adapt_begin(&s->adapt, s->draft_s, s->prompt_s);
     while (status == NCT_OK && !a.stopped) {
         nct_tree tree;
         nct_tree_init(&tree, a.token[a.n - 1]);
@@ -159,10 +161,12 @@ nct_status nct_session_generate(nct_session *s, const nct_generate_options *o, n
             nct_adapt_learn(&s->adapt, &tree, &a, s->round_s);
     }
     nct_session_cut_draft(s); /* of a root that was not fed */
+    s->draft_s = s->prompt_s = 0;
     if (o->rounds)
         *o->rounds = (nct_rounds){.n_rounds = s->report.n_rounds - before.n_rounds,
                                   .n_guessed = s->report.n_guessed - before.n_guessed,
-                                  .n_accepted = s->report.n_accepted - before.n_accepted};
+                                  .n_accepted = s->report.n_accepted - before.n_accepted,
+                                  .gain = s->adaptive ? nct_adapt_gain(&s->adapt) : 0};
     return status;
 }
 

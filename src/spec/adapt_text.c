@@ -4,7 +4,7 @@
 #include "base/json.h"
 #include "spec/adapt.h"
 
-enum { VERSION = 1, SIZES = NCT_COST_SIZES };
+enum { VERSION = 2, SIZES = NCT_COST_SIZES };
 static const double RATIO_MAX = 1000, DOUBT_MAX = 10;
 
 /* ------------------------------------------------------------------ writing */

@@ -112,7 +112,7 @@ static inline sim_result sim_fixed(const sim_world *w, size_t n, size_t width, s
 /* The same, as `adapt` has it. */
 static inline sim_result sim_adaptive(const sim_world *w, size_t n, nct_adapt *adapt) {
     sim_result s = {0};
-    nct_adapt_begin(adapt);
+    nct_adapt_begin(adapt, 0, 0);
     for (size_t position = 0; position < n; s.n_rounds++) {
         nct_tree tree;
         nct_ask ask;
