@@ -10,6 +10,7 @@ static const double DECAY = 0.998, /* of experience, each round */
     PRIOR_WEIGHT = 2,              /* trials that the prior counts as */
     PAYS = 1.03,                   /* the gain below which guessing stops */
     LOSS = 0.01,                   /* of the time since the prompt */
+    EARNED_MAX = 1,                /* plain steps that an answer may risk of what others gained */
     WINDOW = 64,                   /* rounds that the gain is taken over */
     PLAIN_DOUBT = 0.04,            /* plain steps are measured again when known no better than this */
     HOPELESS = 0.002,              /* a node less likely has no place, even where it seems to cost nothing */
@@ -138,7 +139,11 @@ static double hoped(const nct_adapt *a, size_t n) {
 
 /* What is left of the account, in plain steps. */
 static double credit(const nct_adapt *a) {
-    return (LOSS * a->elapsed_s - a->lost_s) / nct_cost_plain(&a->cost);
+    return (LOSS * a->elapsed_s - a->lost_s) / nct_cost_plain(&a->cost) + a->earned;
+}
+
+double nct_adapt_earned(const nct_adapt *a) {
+    return fmin(fmax(a->earned - a->lost_s / nct_cost_plain(&a->cost), 0), EARNED_MAX);
 }
 
 /* What a level may be worth, from the trees that had it and, the fewer these, from the one above. */
@@ -344,6 +349,7 @@ void nct_adapt_init(nct_adapt *a) {
 }
 
 void nct_adapt_begin(nct_adapt *a, double draft_s, double prompt_s) {
+    a->earned = nct_adapt_earned(a);
     a->elapsed_s = 0;
     a->lost_s = fmax(0, draft_s - LOSS * prompt_s);
     a->n_guessed_rounds = a->n_guessed_tokens = a->n_plain_tokens = 0;

@@ -10,7 +10,7 @@
  *  Guessing stops for a while when it does not gain 3 %, for twice as long after each trial of a network that fails. And
  *  it never risks more than is left of an account: the time lost against plain decoding stays within 1 % of the time
  *  since the prompt even if nothing of the next guess comes true, so guesses begin small and late and grow by what they
- *  earn. (Only a size that was never run on this host can cost more than was reckoned with, once.) Without experience
+ *  earn; where answers before gained, one plain step of that may be risked too. (Only a size that was never run on this host can cost more than was reckoned with, once.) Without experience
  *  trees have two nodes.
  *
  *  Nothing here looks at a clock: times come in as arguments, and the same arguments give the same decisions.
@@ -79,6 +79,7 @@ typedef struct nct_adapt {
 
     /* of this answer: the account of time, negative where guessing gained; and counts for reports */
     double elapsed_s, lost_s;
+    double earned; /* by answers before: plain steps that this one may risk beyond */
     uint64_t n_guessed_rounds, n_guessed_tokens, n_plain_tokens;
 } nct_adapt;
 
@@ -96,6 +97,7 @@ nct_status nct_adapt_load(const char *name, const char *text, size_t n, nct_adap
  *       "pass": plain steps that a run of the draft's network takes, 0 if not measured,
  *       "edges": [[kind, trials, hits], ...],                                         edge.h
  *       "best": [[trials, hits], ...], "any": [[trials, hits], ...],                  by depth
+ *       "earned": plain steps that the next answer may risk,
  *       "pause": tokens, where guessing did not pay in the end, else 0} */
 nct_status nct_adapt_save(const nct_adapt *adapt, nct_bytes *text, nct_error *err);
 
@@ -120,6 +122,9 @@ void nct_adapt_learn(nct_adapt *adapt, const nct_tree *tree, const nct_accepted 
 
 /** Tokens in the time of one plain step, of late: what guessing gains while it guesses. */
 double nct_adapt_rate(const nct_adapt *adapt);
+
+/** What an answer after this one may risk from its beginning, in plain steps: gains so far, at most one step. */
+double nct_adapt_earned(const nct_adapt *adapt);
 
 /** Of this answer so far: the time plain decoding would have taken for each second it took; 1 where nothing was
  *  guessed. */
