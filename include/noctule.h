@@ -393,6 +393,7 @@ nct_status nct_session_sample(nct_session *session, const nct_sampling *sampling
 /** What generating took: passes, tokens guessed in them, guesses that held. */
 typedef struct nct_rounds {
     uint64_t n_rounds, n_guessed, n_accepted;
+    double gain; /* the time plain decoding would have taken for each second, where guesses adapt; else 0 */
 } nct_rounds;
 
 typedef struct nct_generate_options {

@@ -3,7 +3,7 @@
  *
  *   mkmodel SHAPE OUT [--gguf] [--layers N]
  *
- * SHAPE: minicpm4-0.5b, minicpm4-8b or bitcpm4-1b. OUT is a directory (GPTQ INT4, group 128, float16
+ * SHAPE: minicpm4-0.5b, minicpm4-8b or bitcpm4-1b, or a draft head for the 8B: minicpm4-8b-eagle. OUT is a directory (GPTQ INT4, group 128, float16
  * embedding and head) or, with --gguf, a file (Q4_0 layers, Q8_0 embedding and head). --layers cuts the
  * depth. bitcpm4-1b is written as bfloat16 with ternary values per group of 128, as published.
  */
@@ -23,13 +23,14 @@ struct shape {
     const char *name;
     size_t hidden, intermediate, layers, heads, kv_heads;
     double dim_model_base;
-    bool tied, ternary;
+    bool tied, ternary, is_draft;
 };
 
 static const struct shape shapes[] = {
-    {"minicpm4-0.5b", 1024, 4096, 24, 16, 2, 256, true, false},
-    {"minicpm4-8b", 4096, 16384, 32, 32, 2, 256, false, false},
-    {"bitcpm4-1b", 1536, 3840, 52, 24, 8, 256, true, true},
+    {"minicpm4-0.5b", 1024, 4096, 24, 16, 2, 256, true, false, false},
+    {"minicpm4-8b", 4096, 16384, 32, 32, 2, 256, false, false, false},
+    {"minicpm4-8b-eagle", 4096, 16384, 1, 32, 2, 256, false, false, true},
+    {"bitcpm4-1b", 1536, 3840, 52, 24, 8, 256, true, true, false},
 };
 enum { VOCAB = 73448, GROUP = 128, WINDOW = 32768 };
 
@@ -100,6 +101,23 @@ static void list_all(const struct shape *s, bool gguf) {
     list(gguf ? "output_norm" : "model.norm", 0, NORM, 1, s->hidden, 1);
     if (!s->tied)
         list(gguf ? "output" : "lm_head", 0, TABLE, VOCAB, s->hidden, head_gain);
+}
+
+/* One layer and what leads into it, with the names of GPTQ files. */
+static void list_head(const struct shape *s) {
+    size_t h = s->hidden, kv = h / s->heads * s->kv_heads;
+    list("fc", 0, LINEAR, h, 2 * h, 1);
+    list("input_norm1", 0, NORM, 1, h, 1);
+    list("input_norm2", 0, NORM, 1, h, 1);
+    list("model.layers.%d.input_layernorm", 0, NORM, 1, h, 1);
+    list("model.layers.%d.post_attention_layernorm", 0, NORM, 1, h, 1);
+    list("model.layers.%d.self_attn.q_proj", 0, LINEAR, h, h, 1.2);
+    list("model.layers.%d.self_attn.k_proj", 0, LINEAR, kv, h, 1.2);
+    list("model.layers.%d.self_attn.v_proj", 0, LINEAR, kv, h, 1);
+    list("model.layers.%d.self_attn.o_proj", 0, LINEAR, h, h, 1);
+    list("model.layers.%d.mlp.gate_proj", 0, LINEAR, s->intermediate, h, 1.2);
+    list("model.layers.%d.mlp.up_proj", 0, LINEAR, s->intermediate, h, 1);
+    list("model.layers.%d.mlp.down_proj", 0, LINEAR, h, s->intermediate, 1.2);
 }
 
 static void put(FILE *f, const void *data, size_t n) {
@@ -423,21 +441,25 @@ int main(int argc, char **argv) {
         if (strcmp(shapes[i].name, name) == 0)
             found = &shapes[i];
     if (!found || !out) {
-        fprintf(stderr, "usage: mkmodel minicpm4-0.5b|minicpm4-8b|bitcpm4-1b OUT [--gguf] [--layers N]\n");
+        fprintf(stderr, "usage: mkmodel minicpm4-0.5b|minicpm4-8b|minicpm4-8b-eagle|bitcpm4-1b OUT [--gguf] [--layers N]\n");
         return 2;
     }
     struct shape s = *found;
     if (layers > 0 && layers < s.layers)
         s.layers = layers;
-    list_all(&s, gguf);
-    if (gguf) {
+    if (s.is_draft)
+        list_head(&s);
+    else
+        list_all(&s, gguf);
+    if (gguf && !s.is_draft) {
         write_gguf(&s, out);
     } else {
         if (mkdir(out, 0777) != 0 && errno != EEXIST)
             die(out);
         write_safetensors(&s, out);
         write_config(&s, out);
-        write_tokenizer(out);
+        if (!s.is_draft)
+            write_tokenizer(out);
     }
     printf("%s\n", out);
     return 0;

@@ -377,6 +377,8 @@ static nct_status generate_part(struct taking *k, nct_session *session) {
                                     .context = k,
                                     .rounds = &rounds};
     nct_status status = nct_session_generate(session, &options, k->err);
+    if (rounds.n_rounds) /* of parts of an answer, by their passes */
+        a->gain += (rounds.gain - a->gain) * (double)rounds.n_rounds / (double)(a->n_rounds + rounds.n_rounds);
     a->n_rounds += (size_t)rounds.n_rounds;
     a->n_guessed += (size_t)rounds.n_guessed;
     a->n_accepted += (size_t)rounds.n_accepted;
@@ -468,4 +470,12 @@ void nct_answer_close(nct_answer *a) {
     nct_free(a->content);
     nct_free(a->ids);
     *a = (nct_answer){0};
+}
+
+void nct_spec_line(const nct_answer *a, nct_bytes *line) {
+    if (!a->n_guessed)
+        return;
+    nct_bytes_printf(line, NULL, " · spec %.1f/step", nct_mean_accept(a));
+    if (a->gain > 0)
+        nct_bytes_printf(line, NULL, ", %.2fx", a->gain);
 }

@@ -57,6 +57,7 @@ typedef struct nct_answer {
     double prefill_s, decode_s; /* feeding the prompt; from the first token to the last */
     size_t n_prefill, n_decode; /* tokens computed in these times */
     size_t n_rounds, n_guessed, n_accepted; /* passes of decoding, tokens guessed in them, guesses that held */
+    double gain; /* the time plain decoding would have taken for each second; 0: not known */
 } nct_answer;
 
 /** A matcher for one answer to a prompt of n_prompt tokens, by what the options say of its length, its beginning and
@@ -82,5 +83,8 @@ static inline const char *nct_answer_reason(const nct_answer *a) {
 static inline double nct_mean_accept(const nct_answer *a) {
     return a->n_rounds ? 1 + (double)a->n_accepted / (double)a->n_rounds : 1;
 }
+
+/** " · spec 2.4/step, 1.57x" of an answer with guesses, else nothing. */
+void nct_spec_line(const nct_answer *a, nct_bytes *line);
 
 #endif

@@ -100,6 +100,7 @@ typedef struct nct_args {
     const char *corpus, *baseline, *tolerance;
     int64_t reps, warmup;
     int64_t bench_format; /* 0 md, 1 csv, 2 json, 3 jsonl */
+    const char *replay, *accept, *trees; /* bench spec: a file, what comes true of it, fixed choices */
 
     const char *field;              /* freq, filter: of JSON lines */
     int64_t list_size;              /* freq */
@@ -144,6 +145,7 @@ enum {
     NCT_CMD_BENCH_DEPTH = 1 << 22,
     NCT_CMD_FREQ = 1 << 25,
     NCT_CMD_FILTER = 1 << 26,
+    NCT_CMD_BENCH_SPEC = 1 << 27,
 };
 
 struct nct_cli;

@@ -30,8 +30,7 @@ static void print_stats(const nct_chat *c, const nct_answer *a) {
     nct_bytes_printf(&line, NULL, "%s in · %s out", NCT_N(a->n_prompt - a->n_cached), NCT_N(a->n_ids));
     if (a->n_decode)
         nct_bytes_printf(&line, NULL, " · %.1f t/s", nct_rate(a->n_decode, a->decode_s));
-    if (a->n_guessed)
-        nct_bytes_printf(&line, NULL, " · spec %.1f/step", nct_mean_accept(a));
+    nct_spec_line(a, &line);
     nct_bytes_printf(&line, NULL, " · context %s/%s)", NCT_N((uint64_t)nct_session_length(c->session)),
                      NCT_N((uint64_t)nct_session_limit(c->session)));
     if (line.data)

@@ -65,6 +65,7 @@ int nct_bench_main(nct_cli *cli);
 int nct_bench_mem_main(nct_cli *cli);
 int nct_bench_threads_main(nct_cli *cli);
 int nct_bench_depth_main(nct_cli *cli);
+int nct_bench_spec_main(nct_cli *cli);
 int nct_convert_main(nct_cli *cli);
 int nct_doctor_main(nct_cli *cli);
 int nct_freq_main(nct_cli *cli);

@@ -106,6 +106,20 @@ static const nct_command commands[] = {
      "  noctule bench depth -m 8b.nct -d 8k..128k*2\n"
      "  noctule bench depth -m 8b.nct -d 128k --made-up --kv q8\n",
      nct_bench_depth_main},
+    {"bench spec", NCT_CMD_BENCH_SPEC, "", "what guessing ahead costs and brings",
+     "What it takes to check rows together, passes of the draft (--draft), and answers of several kinds of text, plain and\n"
+     "as --spec auto does it, taking turns along the same tokens: tokens a step, rows and passes a step, and the rate.\n"
+     "What is learned of costs is kept for this model and host.\n"
+     "\n"
+     "With --replay the answer is a given text, so that costs can be measured on any weights, random ones too; the prompt\n"
+     "is its beginning. Who copies (--drafter ngram) copies what really stands there; a head's guesses mean nothing then,\n"
+     "and --accept says what comes true of them, while every pass of the head is paid for.\n"
+     "\n"
+     "  noctule bench spec -m 8b.nct --draft eagle\n"
+     "  noctule bench spec -m 8b.nct --replay answer.txt -p 512 -n 256 --drafter ngram\n"
+     "  noctule bench spec -m 8b.nct --draft eagle --replay any.txt -n 256 --accept 0.58,0.59,0.65,0.68,0.73\n"
+     "  noctule bench spec -m 8b.nct --draft eagle --replay any.txt -n 256 --accept '0.6:0.15:0.05,0.5:0.1;0.3~0.4'\n",
+     nct_bench_spec_main},
     {"bench", NCT_CMD_BENCH, "", "speed, beside what this machine can do at best",
      "pp N: processing a prompt of N tokens; tg N: generating N, one by one; @ dN: with N tokens held before.\n"
      "Rates are medians, spread is the median distance from them. The roof is measured in the same run:\n"

@@ -524,7 +524,8 @@ static int take_drafter(const nct_cli *cli, nct_engine *engine, bool guesses, co
 static int take_spec(const nct_cli *cli, nct_engine *engine, nct_session_options *options) {
     const nct_args *a = &cli->args;
     int64_t n = 0;
-    if (a->spec ? strcmp(a->spec, "auto") == 0 : a->draft != NULL)
+    bool answers = cli->command && (cli->command->bit & (NCT_CMD_RUN | NCT_CMD_CHAT));
+    if (a->spec ? strcmp(a->spec, "auto") == 0 : answers || a->draft)
         n = NCT_GUESS_AUTO;
     else if (a->spec && strcmp(a->spec, "off") != 0 && !nct_parse_count(a->spec, 1, 64, &n))
         return nct_say_error(cli, NCT_EXIT_USAGE, "--spec %s: expected auto, off or a number from 1 to 64", a->spec);

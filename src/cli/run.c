@@ -189,8 +189,7 @@ static void print_stats(const run *r) {
                          nct_rate(a->n_prefill, a->prefill_s));
     if (a->n_decode)
         nct_bytes_printf(&line, NULL, " · %.1f t/s", nct_rate(a->n_decode, a->decode_s));
-    if (a->n_guessed)
-        nct_bytes_printf(&line, NULL, " · spec %.1f/step", nct_mean_accept(a));
+    nct_spec_line(a, &line);
     nct_report report;
     nct_session_report(r->session, &report);
     if (report.kv_mapped_bytes)
@@ -272,8 +271,11 @@ static nct_status write_json(const run *r, nct_bytes *out, nct_error *err) {
         out, err, ",\"timings\":{\"load_ms\":%.1f,\"ttft_ms\":%.1f,\"prefill_tps\":%.1f,\"decode_tps\":%.1f}",
         report.load_s * 1e3, a->first_s * 1e3, nct_rate(a->n_prefill, a->prefill_s),
         nct_rate(a->n_decode, a->decode_s)));
-    NCT_TRY(nct_bytes_printf(out, err, ",\"spec\":{\"on\":%s,\"steps\":%zu,\"guessed\":%zu,\"mean_accept\":%.3f}",
-                             a->n_guessed ? "true" : "false", a->n_rounds, a->n_guessed, nct_mean_accept(a)));
+    NCT_TRY(nct_bytes_printf(
+        out, err, ",\"spec\":{\"on\":%s,\"tree\":%.1f,\"steps\":%zu,\"guessed\":%zu,\"mean_accept\":%.3f,\"gain\":",
+        a->n_guessed ? "true" : "false", a->n_rounds ? 1 + (double)a->n_guessed / (double)a->n_rounds : 1,
+        a->n_rounds, a->n_guessed, nct_mean_accept(a)));
+    NCT_TRY(a->gain > 0 ? nct_bytes_printf(out, err, "%.3f}", a->gain) : nct_bytes_add_str(out, "null}", err));
     NCT_TRY(
         nct_bytes_printf(out, err, ",\"rope\":\"%s\"", nct_session_is_long(r->session) ? "long" : "native"));
     NCT_TRY(nct_bytes_printf(

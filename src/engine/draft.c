@@ -1,6 +1,7 @@
 /* What a session tells its drafter: pairs of a row and the token chosen after it, in order and each once. */
 #include <string.h>
 
+#include "base/clock.h"
 #include "engine/session.h"
 
 static nct_exec exec_of(nct_session *s) {
@@ -11,6 +12,7 @@ static nct_exec exec_of(nct_session *s) {
 
 static nct_status observe(nct_session *s, size_t n, const float *row, nct_error *err) {
     nct_exec exec = exec_of(s);
+    uint64_t began = nct_clock_ns();
     if (n == 0)
         return NCT_OK;
     NCT_TRY(s->drafter->observe(
@@ -19,6 +21,7 @@ static nct_status observe(nct_session *s, size_t n, const float *row, nct_error 
             .first = s->n_pairs, .n = n, .token = s->tokens, .row = row, .stride = row ? s->row_floats : 0},
         err));
     s->n_pairs += n;
+    s->draft_s += (double)(nct_clock_ns() - began) * 1e-9;
     return NCT_OK;
 }
 

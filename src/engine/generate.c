@@ -43,6 +43,8 @@ static nct_status choose_next(nct_session *s, const nct_generate_options *o, con
         NCT_TRY(nct_matcher_mask(o->matcher, &allowed, err));
     NCT_TRY(nct_sampler_choose_among(s->sampler, o->sampling, allowed, logits, s->tokens, n, (size_t)o->n_prompt,
                                      o->sample, chosen, err));
+    if (n < s->n_script) /* a replay */
+        *chosen = s->script[n];
     if (o->matcher)
         NCT_TRY(nct_matcher_take(o->matcher, *chosen, err));
     uint64_t began = nct_clock_ns();
@@ -161,7 +163,7 @@ nct_status nct_session_generate(nct_session *s, const nct_generate_options *o, n
     uint64_t taking_ns = 0;
     NCT_TRY(nct_session_can_sample(s, o->n_prompt, err));
     NCT_TRY(choose_next(s, o, s->logits, s->cache.length, &a.token[0], &a.stopped, &taking_ns, err));
-    nct_adapt_begin(&s->adapt);
+    nct_adapt_begin(&s->adapt, s->draft_s, s->prompt_s);
     while (status == NCT_OK && !a.stopped) {
         nct_tree tree;
         nct_tree_init(&tree, a.token[a.n - 1]);
@@ -173,10 +175,12 @@ nct_status nct_session_generate(nct_session *s, const nct_generate_options *o, n
             nct_adapt_learn(&s->adapt, &tree, &a, s->round_s);
     }
     nct_session_cut_draft(s); /* of a root that was not fed */
+    s->draft_s = s->prompt_s = 0;
     if (o->rounds)
         *o->rounds = (nct_rounds){.n_rounds = s->report.n_rounds - before.n_rounds,
                                   .n_guessed = s->report.n_guessed - before.n_guessed,
-                                  .n_accepted = s->report.n_accepted - before.n_accepted};
+                                  .n_accepted = s->report.n_accepted - before.n_accepted,
+                                  .gain = s->adaptive ? nct_adapt_gain(&s->adapt) : 0};
     return status;
 }
 

@@ -241,6 +241,7 @@ nct_status nct_session_feed(nct_session *s, const int32_t *ids, size_t n_ids, co
     } else {
         s->report.n_prefill += s->cache.length - start;
         s->report.prefill_s += seconds;
+        s->prompt_s += seconds;
     }
     return status;
 }

@@ -27,6 +27,9 @@ struct nct_session {
     bool adaptive;      /* how many of them is up to `adapt` */
     nct_adapt adapt;
     double round_s;     /* of the last round, without what was done with its tokens */
+    double draft_s, prompt_s;   /* since the last answer: the drafter reading, prompts going through */
+    const int32_t *script;      /* [n_script] for benches: what is chosen whatever the model says, by position */
+    size_t n_script;
     const nct_drafter *drafter; /* NULL: nobody guesses */
     void *draft;        /* its state, which has observed n_pairs pairs */
     size_t n_pairs;

@@ -10,14 +10,18 @@ static const double DECAY = 0.998, /* of experience, each round */
     PRIOR_WEIGHT = 2,              /* trials that the prior counts as */
     PAYS = 1.03,                   /* the gain below which guessing stops */
     LOSS = 0.01,                   /* of the time since the prompt */
-    LOAN = 100,                    /* plain steps that the prompt's end counts as */
+    EARNED_MAX = 1,                /* plain steps that an answer may risk of what others gained */
     WINDOW = 64,                   /* rounds that the gain is taken over */
     PLAIN_DOUBT = 0.04,            /* plain steps are measured again when known no better than this */
     HOPELESS = 0.002,              /* a node less likely has no place, even where it seems to cost nothing */
-    UNSURE = 0.12,                 /* deviation of a size's cost above which it is worth a trial */
-    USUAL_PASS = 0.07;             /* a pass of the draft in plain steps, until measured */
+    UNSURE = 0.07,                 /* deviation of a size's cost above which it is worth a trial .. */
+    PROMISING = 0.01,              /* .. if it brings so much more, were it as cheap as the one below */
+    USUAL_PASS = 0.07,             /* a pass of the draft in plain steps, until measured */
+    STALE = 0.98,                  /* what is known of a level that was not drafted, each round */
+    LEVEL_MEMORY = 24,             /* trees that a level's worth is the mean of */
+    LEVEL_PRIOR = 2;               /* trees that a guess from the level above counts as */
 
-enum { JUDGED_AFTER = 32, PROBE = 8, TRIAL_EVERY = 8 };
+enum { JUDGED_AFTER = 64, PROBE = 8, TRIAL_EVERY = 4 };
 
 /* ------------------------------------------------------------------ experience */
 
@@ -113,8 +117,12 @@ static bool inexperienced(const nct_adapt *a) {
 
 double nct_adapt_rate(const nct_adapt *a) {
     /* A few plain steps at first; and plain decoding is always to be had. */
-    double rate = (a->tokens + 4) / (a->time + 4);
+    double rate = (a->promised + 4) / (a->promised_time + 4);
     return rate > 1 ? rate : 1;
+}
+
+double nct_adapt_gain(const nct_adapt *a) {
+    return a->elapsed_s > 0 ? 1 - a->lost_s / a->elapsed_s : 1;
 }
 
 static double pass_cost(const nct_adapt *a) { return a->pass > 0 ? a->pass : USUAL_PASS; }
@@ -122,41 +130,47 @@ static double pass_cost(const nct_adapt *a) { return a->pass > 0 ? a->pass : USU
 /* Of the beam: a tree of few nodes has no place for a node's worse children. */
 static size_t width(const nct_adapt *a) { return a->n_last <= 3 ? 3 : a->n_last <= 16 ? 5 : 8; }
 
-/* Now and then a size whose cost is not known is tried, since the usual costs may be far from those here; the tree may
- * be a level deeper for it. */
 static bool trial_round(const nct_adapt *a) { return a->n_guessed_rounds % TRIAL_EVERY == TRIAL_EVERY - 1; }
 
-static bool bold(const nct_adapt *a, size_t size) {
-    return trial_round(a) && nct_cost_doubt(&a->cost, size) > UNSURE;
+/* What a size may cost: what was seldom measured looks cheap, so that it is tried. */
+static double hoped(const nct_adapt *a, size_t n) {
+    return nct_cost_hoped(&a->cost, n, a->n_last ? a->n_last : 1);
 }
 
-/* What a level more costs in verification, in plain steps: going two sizes up from a tree of the levels above it. And
- * how many rows more that is. */
-static double growth_cost(const nct_adapt *a, size_t depth, double *n_rows) {
-    size_t i = 0, k = width(a), above = 1 + k + (depth - 2) * k * k,
-           n = above < a->n_last ? above : a->n_last;
-    while (i + 3 < NCT_COST_SIZES && nct_cost_size[i] < n)
-        i++;
-    *n_rows = nct_cost_size[i + 2] - nct_cost_size[i];
-    if (depth <= a->passes_last + 1 && bold(a, i + 2))
-        return 0;
-    return nct_cost_hoped(&a->cost, nct_cost_size[i + 2]) - nct_cost_hoped(&a->cost, nct_cost_size[i]);
+/* What is left of the account, in plain steps. */
+static double credit(const nct_adapt *a) {
+    return (LOSS * a->elapsed_s - a->lost_s) / nct_cost_plain(&a->cost) + a->earned;
 }
 
-/* A level pays by its likeliest node alone, at the price of a row, or by all of them, at the price of a larger tree. The
- * draft's own probabilities along the best path, the new node's too, are taken as alike; all nodes together do better
- * than the likeliest by what they usually do. */
-static bool deeper(void *context, size_t depth, float score) {
-    assert(depth > 1);
-    const nct_adapt *a = context;
-    double rows, best = 1, usual = 1, any = 1, more = growth_cost(a, depth, &rows);
-    for (size_t d = 1; d <= depth; d++) {
-        best *= belief(a, nct_edge_model(score / (float)(depth - 1), d));
-        usual *= believe(&a->best[depth_class(d)], 0.5);
-        any *= believe(&a->any[depth_class(d)], 0.5);
+double nct_adapt_earned(const nct_adapt *a) {
+    return fmin(fmax(a->earned - a->lost_s / nct_cost_plain(&a->cost), 0), EARNED_MAX);
+}
+
+/* What a level may be worth, from the trees that had it and, the fewer these, from the one above. */
+static double level_worth(const nct_adapt *a, size_t depth) {
+    double worth = a->level[0].worth;
+    for (size_t d = 2; d <= depth; d++) {
+        const nct_draft_level *l = &a->level[d - 1 < NCT_ADAPT_LEVELS ? d - 1 : NCT_ADAPT_LEVELS - 1];
+        double like_above = worth * believe(&a->any[depth_class(d)], 0.5);
+        worth = (l->n * l->worth + LEVEL_PRIOR * like_above) / (l->n + LEVEL_PRIOR);
     }
-    double rate = nct_adapt_rate(a), pass = pass_cost(a);
-    return best > rate * (pass + more / rows) || any * fmin(1, best / usual) > rate * (pass + more);
+    return worth;
+}
+
+/* Whether the level is worth its pass. The draft's own probabilities along its best path are taken as alike; a path that
+ * is believed in more than was usual promises more. */
+static bool deeper(void *context, size_t depth, float score) {
+    assert(depth > 1 && depth < NCT_TREE_MAX);
+    nct_adapt *a = context;
+    double now = 1, pass = pass_cost(a);
+    for (size_t d = 1; d < depth; d++)
+        now *= belief(a, nct_edge_model(score / (float)(depth - 1), d));
+    size_t at = (depth < NCT_ADAPT_LEVELS ? depth : NCT_ADAPT_LEVELS) - 1;
+    double reach = a->level[at].n > 0.5 ? a->level[at].reach : now;
+    a->reach[at] = now;
+    if ((double)depth * pass + nct_cost_ratio(&a->cost, depth + 1) - 1 > credit(a))
+        return false; /* a path so long could not be paid for */
+    return level_worth(a, depth) * now / fmax(reach, 1e-6) > nct_adapt_rate(a) * pass;
 }
 
 bool nct_adapt_ask(nct_adapt *a, nct_ask *ask) {
@@ -165,7 +179,7 @@ bool nct_adapt_ask(nct_adapt *a, nct_ask *ask) {
     double doubt = nct_cost_plain_doubt(&a->cost), rate = nct_adapt_rate(a);
     bool known = doubt <= PLAIN_DOUBT || (doubt <= 3 * PLAIN_DOUBT && 3 * doubt <= rate - PAYS);
     a->asked = known && a->state != NCT_ADAPT_PAUSED &&
-               a->lost_s <= LOSS * fmax(a->elapsed_s, LOAN * nct_cost_plain(&a->cost));
+               (a->free ? 0 : pass_cost(a)) + nct_cost_ratio(&a->cost, 2) - 1 <= credit(a);
     if (!a->asked)
         return false;
     *ask = (nct_ask){.n_max = inexperienced(a) ? 2 : NCT_TREE_MAX,
@@ -185,38 +199,92 @@ void nct_adapt_drafted(nct_adapt *a, size_t n_passes, double seconds) {
     }
 }
 
-static size_t next_size(size_t n) {
+/* The best size of those nodes of a sorted tree that passes up to `depth` guess, and what it is worth. */
+static size_t best_size(const nct_adapt *a, const nct_tree *tree, size_t depth, size_t least, size_t most_nodes,
+                        double rate, double *worth) {
+    bool kept[NCT_TREE_MAX] = {true};
+    double sum = 0;
+    size_t n = 1, t = 0;
+    *worth = -INFINITY;
+    for (size_t i = 0; i < tree->n && t < most_nodes; i++) {
+        kept[i] = i == 0 || (kept[tree->parent[i]] && (tree->edge[i] >= NCT_EDGE_COPY || tree->depth[i] <= depth));
+        if (!kept[i])
+            continue;
+        sum += exp((double)tree->score[i]);
+        t++;
+        double now = sum - rate * hoped(a, t);
+        if (now > *worth || t <= least) {
+            *worth = now;
+            n = t;
+        }
+    }
+    return n;
+}
+
+/* What each level that was drafted is worth, and that less and less is known of the others. */
+static void learn_levels(nct_adapt *a, const nct_tree *tree, double rate) {
+    double above, worth;
+    best_size(a, tree, 0, 1, NCT_TREE_MAX, rate, &above);
+    for (size_t d = 1; d <= NCT_ADAPT_LEVELS; d++) {
+        nct_draft_level *l = &a->level[d - 1];
+        if (d > a->n_passes) {
+            l->n *= STALE;
+            continue;
+        }
+        best_size(a, tree, d, 1, NCT_TREE_MAX, rate, &worth);
+        l->n = fmin(l->n + 1, LEVEL_MEMORY);
+        l->worth += (worth - above - l->worth) / l->n;
+        l->reach += ((d > 1 ? a->reach[d - 1] : 1) - l->reach) / l->n;
+        above = worth;
+    }
+}
+
+/* Nodes that the account can bear though none of them comes true: two at least, which were reckoned with before the draft
+ * was asked. */
+static size_t affordable(const nct_adapt *a, size_t n) {
+    double left = 1 + credit(a) - a->draft_s / nct_cost_plain(&a->cost);
+    while (n > 2 && nct_cost_ratio(&a->cost, n) > left)
+        n--;
+    return n;
+}
+
+static double expected(const nct_tree *tree, size_t n) {
+    double sum = 0;
+    for (size_t i = 0; i < n; i++)
+        sum += exp((double)tree->score[i]);
+    return sum;
+}
+
+/* Now and then the next size is tried if its cost is not known, since the usual costs may be far from those here. */
+static size_t trial_size(const nct_adapt *a, const nct_tree *tree, size_t n, size_t most_nodes) {
     size_t i = 0;
     while (i + 1 < NCT_COST_SIZES && nct_cost_size[i] <= n)
         i++;
-    return i;
+    size_t next = nct_cost_size[i];
+    if (!trial_round(a) || next > most_nodes || next > tree->n ||
+        nct_cost_doubt_between(&a->cost, next, n) < UNSURE ||
+        expected(tree, next) < (1 + PROMISING) * expected(tree, n))
+        return n;
+    return next;
 }
 
 void nct_adapt_choose(nct_adapt *a, nct_tree *tree) {
     nct_adapt_believe(a, tree);
     nct_tree_sort(tree);
     bool first = inexperienced(a);
-    double rate = nct_adapt_rate(a), sum = 0, most = -INFINITY;
-    size_t n = 1, most_nodes = first ? 2 : NCT_TREE_MAX,
+    double rate = nct_adapt_rate(a), worth;
+    size_t most_nodes = affordable(a, first ? 2 : NCT_TREE_MAX),
            least = first || a->state == NCT_ADAPT_PROBING ? 2 : 1;
     while (!trial_round(a) && tree->n > least && exp((double)tree->score[tree->n - 1]) < HOPELESS)
         tree->n--;
-    for (size_t t = 1, size = 0; t <= tree->n && t <= most_nodes; t++) {
-        sum += exp((double)tree->score[t - 1]);
-        if (t != nct_cost_size[size] && t != tree->n)
-            continue;
-        size += t == nct_cost_size[size];
-        double worth = sum - rate * nct_cost_hoped(&a->cost, t);
-        if (worth > most || t <= least) {
-            most = worth;
-            n = t;
-        }
-    }
+    if (!first && a->n_passes > 0)
+        learn_levels(a, tree, rate);
+    size_t n = best_size(a, tree, NCT_TREE_MAX, least, most_nodes, rate, &worth);
+    a->promised += expected(tree, n) - a->promised / WINDOW;
+    a->promised_time += nct_cost_ratio(&a->cost, n) + a->draft_s / nct_cost_plain(&a->cost) - a->promised_time / WINDOW;
     a->n_last = n;
-    if (!trial_round(a))
-        a->passes_last = a->n_passes;
-    if (n < most_nodes && bold(a, next_size(n)))
-        n = nct_cost_size[next_size(n)];
+    a->passes_last = a->n_passes;
+    n = trial_size(a, tree, n, most_nodes);
     nct_tree_cut(tree, n);
 }
 
@@ -227,17 +295,19 @@ static void enter(nct_adapt *a, nct_adapt_state state) {
     a->n_rounds = 0;
     if (state == NCT_ADAPT_PAUSED) {
         a->pause_left = a->pause;
-        if (a->passes_last > 0) /* drafts that cost nothing are tried again soon */
+        if (!a->free) /* drafts that cost nothing are tried again soon */
             a->pause = 2 * a->pause < NCT_ADAPT_PAUSE_MAX ? 2 * a->pause : NCT_ADAPT_PAUSE_MAX;
-    } else if (state == NCT_ADAPT_PROBING) {
-        a->tokens = a->time = 0;
+    } else if (state == NCT_ADAPT_PROBING) { /* what was counts as much as the rounds to come */
+        double keep = a->time > PROBE ? PROBE / a->time : 1;
+        a->tokens *= keep;
+        a->time *= keep;
     } else {
         a->pause = NCT_ADAPT_PAUSE;
     }
 }
 
 static void judge(nct_adapt *a) {
-    bool pays = a->tokens >= PAYS * a->time;
+    bool pays = a->tokens >= PAYS * a->time || a->promised >= PAYS * a->promised_time;
     if (a->state == NCT_ADAPT_ON && a->n_rounds >= JUDGED_AFTER && !pays)
         enter(a, NCT_ADAPT_PAUSED);
     else if (a->state == NCT_ADAPT_PROBING && a->n_rounds >= PROBE)
@@ -259,6 +329,7 @@ void nct_adapt_learn(nct_adapt *a, const nct_tree *tree, const nct_accepted *acc
         a->n_rounds++;
         a->n_guessed_rounds++;
         a->n_guessed_tokens += accepted->n;
+        a->free = a->n_passes == 0;
         judge(a);
     } else {
         a->n_plain_tokens += accepted->n;
@@ -274,11 +345,13 @@ void nct_adapt_learn(nct_adapt *a, const nct_tree *tree, const nct_accepted *acc
 void nct_adapt_init(nct_adapt *a) {
     *a = (nct_adapt){.pause = NCT_ADAPT_PAUSE};
     nct_cost_init(&a->cost, NULL, NULL);
-    nct_adapt_begin(a);
+    nct_adapt_begin(a, 0, 0);
 }
 
-void nct_adapt_begin(nct_adapt *a) {
-    a->elapsed_s = a->lost_s = 0;
+void nct_adapt_begin(nct_adapt *a, double draft_s, double prompt_s) {
+    a->earned = nct_adapt_earned(a);
+    a->elapsed_s = 0;
+    a->lost_s = fmax(0, draft_s - LOSS * prompt_s);
     a->n_guessed_rounds = a->n_guessed_tokens = a->n_plain_tokens = 0;
     a->asked = false;
 }

@@ -3,11 +3,15 @@
  *  The rule is a marginal one: with R the long-run number of tokens in the time of one plain step, a node that is
  *  accepted with probability p is worth verifying while p > R * (c(T + 1) - c(T)) / c(1); so of a tree in the order of
  *  probabilities the T nodes are taken that make S(T) - R * c(T) largest, S being the sum of their probabilities. How
- *  likely a node is comes from counting what became of guesses of its kind (edge.h).
+ *  likely a node is comes from counting what became of guesses of its kind (edge.h). What a level of the draft was worth
+ *  is read off trees that have it: by how much that largest value would have been smaller without. A level more is
+ *  drafted where it is likely worth its pass.
  *
- *  Guessing stops for a while when it does not gain 3 %, for twice as long after each trial of a network that fails, and
- *  whenever the time it lost against plain decoding exceeds 1 % of the time since the prompt. Without experience it begins with trees
- *  of two nodes.
+ *  Guessing stops for a while when it does not gain 3 %, for twice as long after each trial of a network that fails. And
+ *  it never risks more than is left of an account: the time lost against plain decoding stays within 1 % of the time
+ *  since the prompt even if nothing of the next guess comes true, so guesses begin small and late and grow by what they
+ *  earn; where answers before gained, one plain step of that may be risked too. (Only a size that was never run on this host can cost more than was reckoned with, once.) Without experience
+ *  trees have two nodes.
  *
  *  Nothing here looks at a clock: times come in as arguments, and the same arguments give the same decisions.
  *
@@ -32,6 +36,7 @@ enum {
     NCT_ADAPT_MEMORY = 128, /* trials of a kind that count at most: what is older fades */
     NCT_ADAPT_PAUSE = 128,  /* tokens of the first pause */
     NCT_ADAPT_PAUSE_MAX = 2048,
+    NCT_ADAPT_LEVELS = 16, /* of a draft, whose worth is told apart */
 };
 
 typedef enum nct_adapt_state { NCT_ADAPT_ON = 0, NCT_ADAPT_PAUSED, NCT_ADAPT_PROBING } nct_adapt_state;
@@ -41,6 +46,12 @@ typedef struct nct_tally {
     double trials, hits;
 } nct_tally;
 
+/** What a level of the draft was worth, in tokens, of late: the mean of n trees that had it, older ones counting less;
+ *  and how likely its best path was believed to be above it. */
+typedef struct nct_draft_level {
+    double n, worth, reach;
+} nct_draft_level;
+
 typedef struct nct_adapt {
     nct_cost cost;
 
@@ -49,22 +60,26 @@ typedef struct nct_adapt {
     /* of late: hits beyond those believed in, and the variance of that */
     double surprise, surprise_variance;
     double pass; /* a run of the draft's network, in plain steps; 0: not measured */
+    nct_draft_level level[NCT_ADAPT_LEVELS]; /* of depth 1, 2, ... */
 
     nct_adapt_state state;
     size_t pause, pause_left; /* tokens: of the next pause, and of the one at hand */
     size_t n_rounds;          /* that guessed, since the state began */
     double tokens, time;      /* of late: of rounds that guessed, time in plain steps */
+    double promised, promised_time; /* the same as was to be expected of their trees */
 
-    /* of the last tree that was not chosen for a trial: nodes, and passes of the draft */
+    /* of the last tree: nodes it was cut to, passes of the draft */
     size_t n_last, passes_last;
+    bool free; /* it took no pass: the draft costs next to nothing */
 
-    /* of this round */
+    /* of this round; reach: how likely the best path to each depth was when another level was asked about */
     bool asked;
     size_t n_passes;
-    double draft_s;
+    double draft_s, reach[NCT_ADAPT_LEVELS];
 
     /* of this answer: the account of time, negative where guessing gained; and counts for reports */
     double elapsed_s, lost_s;
+    double earned; /* by answers before: plain steps that this one may risk beyond */
     uint64_t n_guessed_rounds, n_guessed_tokens, n_plain_tokens;
 } nct_adapt;
 
@@ -77,16 +92,18 @@ nct_status nct_adapt_load(const char *name, const char *text, size_t n, nct_adap
 
 /** Appends costs and experience as JSON:
  *
- *      {"noctule_spec": 1,
+ *      {"noctule_spec": 2,
  *       "cost": [[rows, c(rows) / c(1), standard deviation of its logarithm], ...],   all sizes, in order
  *       "pass": plain steps that a run of the draft's network takes, 0 if not measured,
  *       "edges": [[kind, trials, hits], ...],                                         edge.h
  *       "best": [[trials, hits], ...], "any": [[trials, hits], ...],                  by depth
+ *       "earned": plain steps that the next answer may risk,
  *       "pause": tokens, where guessing did not pay in the end, else 0} */
 nct_status nct_adapt_save(const nct_adapt *adapt, nct_bytes *text, nct_error *err);
 
-/** An answer begins: the account of time is empty. */
-void nct_adapt_begin(nct_adapt *adapt);
+/** An answer begins: the account of time is empty, but for what the draft took to read the prompt, in seconds, where
+ *  that is more than 1 % of what the target took. */
+void nct_adapt_begin(nct_adapt *adapt, double draft_s, double prompt_s);
 
 /** Whether to guess in this round, and how far. ask->deeper is set, with `adapt` as context. */
 bool nct_adapt_ask(nct_adapt *adapt, nct_ask *ask);
@@ -105,5 +122,12 @@ void nct_adapt_learn(nct_adapt *adapt, const nct_tree *tree, const nct_accepted 
 
 /** Tokens in the time of one plain step, of late: what guessing gains while it guesses. */
 double nct_adapt_rate(const nct_adapt *adapt);
+
+/** What an answer after this one may risk from its beginning, in plain steps: gains so far, at most one step. */
+double nct_adapt_earned(const nct_adapt *adapt);
+
+/** Of this answer so far: the time plain decoding would have taken for each second it took; 1 where nothing was
+ *  guessed. */
+double nct_adapt_gain(const nct_adapt *adapt);
 
 #endif

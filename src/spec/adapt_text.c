@@ -4,7 +4,7 @@
 #include "base/json.h"
 #include "spec/adapt.h"
 
-enum { VERSION = 1, SIZES = NCT_COST_SIZES };
+enum { VERSION = 2, SIZES = NCT_COST_SIZES };
 static const double RATIO_MAX = 1000, DOUBT_MAX = 10;
 
 /* ------------------------------------------------------------------ writing */
@@ -39,6 +39,7 @@ nct_status nct_adapt_save(const nct_adapt *a, nct_bytes *text, nct_error *err) {
                                  fmin(nct_cost_doubt(&a->cost, i), DOUBT_MAX)));
     NCT_TRY(nct_bytes_printf(text, err, "],\n \"pass\": %.6g", fmin(a->pass, RATIO_MAX)));
     NCT_TRY(write_tallies(a, text, err));
+    NCT_TRY(nct_bytes_printf(text, err, ",\n \"earned\": %.6g", nct_adapt_earned(a)));
     return nct_bytes_printf(text, err, ",\n \"pause\": %zu}\n", a->state == NCT_ADAPT_ON ? 0 : a->pause);
 }
 
@@ -130,6 +131,9 @@ static nct_status read_all(const char *name, const nct_json *json, nct_adapt *a,
     NCT_TRY(read_depths(name, "best", json, a->best, err));
     NCT_TRY(read_depths(name, "any", json, a->any, err));
     a->pass = nct_json_number(nct_json_get(json, "pass"), NAN);
+    a->earned = nct_json_number(nct_json_get(json, "earned"), NAN);
+    if (!within(a->earned, 0, 1))
+        return nct_fail(err, NCT_E_FORMAT, "%s: 'earned' is %g plain steps, expected 0 to 1", name, a->earned);
     int64_t pause = nct_json_int(nct_json_get(json, "pause"), -1);
     if (!within(a->pass, 0, RATIO_MAX))
         return nct_fail(err, NCT_E_FORMAT, "%s: 'pass' is %g, expected 0 to %g", name, a->pass, RATIO_MAX);

@@ -6,19 +6,22 @@
 
 enum { N = NCT_COST_SIZES };
 
-const uint8_t nct_cost_size[N] = {1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64};
+const uint8_t nct_cost_size[N] = {1, 2, 3, 4, 5, 6, 8, 10, 12, 16, 24, 32, 48, 64};
 
 /* INT4 weights on one core, c(T) / c(1). */
-static const double usual[N] = {1, 1, 1.05, 1.15, 1.3, 1.5, 2, 2.8, 4, 4.9, 5.75, 8};
+static const double usual[N] = {1, 1, 1.05, 1.15, 1.2, 1.3, 1.5, 1.75, 2, 2.8, 4, 4.9, 5.75, 8};
 
 static const double NOISE = 0.05,        /* of one round */
     UNKNOWN = 10,                        /* of c(1) at the beginning */
-    STEP = 0.2,                          /* of a usual curve's ratio, for each doubling of rows */
+    STEP = 0.28,                         /* of a usual curve's ratio, for each doubling of rows */
     LEAST_DOUBT = 0.05,                  /* of a stored one: the machine may be in another state */
     DRIFT_ALL = 1e-4, DRIFT_STEP = 1e-5; /* variance a round adds to all, and to each doubling */
 
 /* How far the deviations of two sizes go together: from one row on, steps are independent. */
-static double together(size_t i, size_t j) { return log2(nct_cost_size[i < j ? i : j]); }
+static double together(size_t i, size_t j) {
+    double a = log2(nct_cost_size[i < j ? i : j]), b = log2(nct_cost_size[i < j ? j : i]);
+    return 0.5 * a + 0.25 * a * b;
+}
 
 static double ratio_variance(const nct_cost *c, size_t i) {
     return c->spread[i][i] + c->spread[0][0] - 2 * c->spread[0][i];
@@ -94,10 +97,15 @@ void nct_cost_observe(nct_cost *c, size_t n_rows, double seconds) {
 
 double nct_cost_ratio(const nct_cost *c, size_t n_rows) { return c->ratio[index_of(n_rows)]; }
 
-double nct_cost_hoped(const nct_cost *c, size_t n_rows) {
+double nct_cost_doubt_between(const nct_cost *c, size_t n_rows, size_t known_rows) {
+    size_t i = index_of(n_rows), j = index_of(known_rows);
+    return sqrt(fmax(c->spread[i][i] + c->spread[j][j] - 2 * c->spread[i][j], 0));
+}
+
+double nct_cost_hoped(const nct_cost *c, size_t n_rows, size_t known_rows) {
     double least = 1; /* of the sizes up to it: a larger one costs no less */
     for (size_t i = 0; i <= index_of(n_rows); i++)
-        least = fmax(least, c->ratio[i] * exp(-nct_cost_doubt(c, i)));
+        least = fmax(least, c->ratio[i] * exp(-nct_cost_doubt_between(c, nct_cost_size[i], known_rows)));
     return least;
 }
 

@@ -10,9 +10,9 @@
 #include <stddef.h>
 #include <stdint.h>
 
-enum { NCT_COST_SIZES = 12 };
+enum { NCT_COST_SIZES = 14 };
 extern const uint8_t
-    nct_cost_size[NCT_COST_SIZES]; /* 1, 2, 3, 4, 6, 8, 12, ... 64 rows: where tiles of rows end */
+    nct_cost_size[NCT_COST_SIZES]; /* 1, 2, 3, 4, 5, 6, 8, 10, ... 64 rows: where tiles of rows end */
 
 typedef struct nct_cost {
     double level[NCT_COST_SIZES];                  /* log of seconds */
@@ -29,8 +29,10 @@ void nct_cost_observe(nct_cost *cost, size_t n_rows, double seconds);
 
 /** c(n_rows) / c(1), of the next size that is in the table. */
 double nct_cost_ratio(const nct_cost *cost, size_t n_rows);
-/** The same, lower by a standard deviation: what was seldom measured looks cheap, so that it is tried. */
-double nct_cost_hoped(const nct_cost *cost, size_t n_rows);
+/** The same, lower by a standard deviation of what it costs beside known_rows. */
+double nct_cost_hoped(const nct_cost *cost, size_t n_rows, size_t known_rows);
+/** The standard deviation of the logarithm of c(n_rows) / c(known_rows). */
+double nct_cost_doubt_between(const nct_cost *cost, size_t n_rows, size_t known_rows);
 /** Seconds of one row, and how well they are known: the standard deviation of their logarithm. */
 double nct_cost_plain(const nct_cost *cost);
 double nct_cost_plain_doubt(const nct_cost *cost);

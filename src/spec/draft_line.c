@@ -403,7 +403,7 @@ static void take_guesses(const nct_draft_line *l, size_t n, size_t width, int32_
 }
 
 /* The whole layer for the last pair; what follows it begins the beam. */
-static void run_last(nct_draft_line *l, const nct_exec *exec, size_t width) {
+static void run_last(nct_draft_line *l, const nct_exec *exec, const nct_ask *ask, size_t width) {
     int32_t token[NCT_BEAM_WIDTH];
     float log_q[NCT_BEAM_WIDTH];
     struct pass k = begin(l, exec);
@@ -417,11 +417,13 @@ static void run_last(nct_draft_line *l, const nct_exec *exec, size_t width) {
     run_whole(&k);
     l->n_run = l->n_pairs;
     take_guesses(l, 1, width, token, log_q);
+    if (ask->overrule)
+        ask->overrule(ask->overruler, NULL, 1, width, token, log_q);
     nct_beam_begin(&l->beam, width, token, log_q);
 }
 
 /* The whole layer for the beam's tokens, each fed with the output it follows. */
-static void run_beam(nct_draft_line *l, const nct_exec *exec) {
+static void run_beam(nct_draft_line *l, const nct_exec *exec, const nct_ask *ask) {
     int32_t token[NCT_BEAM_WIDTH * NCT_BEAM_WIDTH];
     float log_q[NCT_BEAM_WIDTH * NCT_BEAM_WIDTH];
     nct_beam *b = &l->beam;
@@ -441,6 +443,8 @@ static void run_beam(nct_draft_line *l, const nct_exec *exec) {
     k.out = l->out + (1 + row) * h;
     run_whole(&k);
     take_guesses(l, width, width, token, log_q);
+    if (ask->overrule)
+        ask->overrule(ask->overruler, b, width, width, token, log_q);
     nct_beam_expand(b, token, log_q);
 }
 
@@ -468,9 +472,9 @@ nct_status nct_draft_propose(void *state, const nct_exec *exec, const nct_ask *a
         return NCT_OK;
     assert(tree->token[0] == l->last_token);
     NCT_TRY(nct_cache_reserve(&l->cache, l->n_pairs + NCT_TREE_MAX, err));
-    run_last(l, exec, width);
+    run_last(l, exec, ask, width);
     for (*n_passes = 1; goes_on(&l->beam, ask); ++*n_passes)
-        run_beam(l, exec);
+        run_beam(l, exec, ask);
     nct_beam_tree(&l->beam, tree->token[0], ask->n_max, tree);
     return NCT_OK;
 }

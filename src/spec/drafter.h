@@ -61,6 +61,11 @@ typedef struct nct_ask {
      *  For drafters to whom a level costs time. */
     bool (*deeper)(void *context, size_t depth, float score);
     void *context;
+    /** For replays: puts other guesses in the place of those a network made, once it ran: [n][width], after each slot of
+     *  the beam, or, where that is NULL, after the root. NULL: the network's own stand. */
+    void (*overrule)(void *overruler, const nct_beam *beam, size_t n, size_t width, int32_t *token,
+                     float *log_q);
+    void *overruler;
 } nct_ask;
 
 typedef struct nct_drafter {
@@ -96,6 +101,7 @@ typedef struct nct_drafter {
 } nct_drafter;
 
 extern const nct_drafter nct_drafter_eagle, nct_drafter_eagle3, nct_drafter_ngram;
+extern const nct_drafter nct_drafter_replay; /* replay.h */
 
 /** Drafters by number, best known first; NULL from the end of the list on. */
 const nct_drafter *nct_drafter_at(size_t i);

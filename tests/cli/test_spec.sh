@@ -32,8 +32,13 @@ exits 0
 holds "no guesses with --drafter off" test "$(json guessed)" = 0
 run run --stats --spec 8 --greedy -n 40 "$text" </dev/null
 exits 0; says "spec "
-run run --stats --greedy -n 40 "$text" </dev/null
+run run --stats --spec off --greedy -n 40 "$text" </dev/null
 holds "no word of guesses without any" sh -c '! grep -q "spec " err'
+
+# auto unless told otherwise, and it tells its gain
+run run --json --greedy -n 60 "$text" </dev/null
+exits 0; silent
+holds "a gain without --spec" sh -c 'grep -q "\"gain\":[0-9]" out'
 
 # what was learned is kept, and is no matter of text; what is damaged is passed over
 run run --json --spec off --greedy -n 60 "$text" </dev/null
@@ -64,9 +69,8 @@ same out plain_chat "a conversation should be the same"
 
 # a draft head
 head=$(dirname "$NCT_TINY_MODEL")-head
-run run -m "$NCT_TINY_MODEL" --json --raw --greedy -n 40 "$text" </dev/null
-exits 0
-holds "no guesses without being asked for" test "$(json guessed)" = 0
+run run -m "$NCT_TINY_MODEL" --json --raw --greedy -n 40 --spec off "$text" </dev/null
+exits 0; prints '"spec":{"on":false,"tree":1.0,"steps":39,"guessed":0,"mean_accept":1.000,"gain":null}'
 sed 's/.*"token_ids"//' out >plain_ids
 for how in "" "--spec 6" "--spec 6 --drafter eagle" "--spec 64 --drafter ngram" "--drafter off"; do
     # shellcheck disable=SC2086 # a list of options

@@ -28,7 +28,8 @@ typedef struct sim_world {
 
 typedef struct sim_result {
     size_t n_tokens, n_rounds, n_nodes, n_passes;
-    double time, worst_loss; /* worst_loss: most that the account ever lost, as a share of the time */
+    double time;
+    double overdrawn; /* the most plain steps by which the account ever exceeded 1 % of the time so far */
 } sim_result;
 
 static inline double sim_noisy(const sim_world *w, uint64_t round, uint32_t what, double time) {
@@ -112,7 +113,7 @@ static inline sim_result sim_fixed(const sim_world *w, size_t n, size_t width, s
 /* The same, as `adapt` has it. */
 static inline sim_result sim_adaptive(const sim_world *w, size_t n, nct_adapt *adapt) {
     sim_result s = {0};
-    nct_adapt_begin(adapt);
+    nct_adapt_begin(adapt, 0, 0);
     for (size_t position = 0; position < n; s.n_rounds++) {
         nct_tree tree;
         nct_ask ask;
@@ -133,9 +134,8 @@ static inline sim_result sim_adaptive(const sim_world *w, size_t n, nct_adapt *a
         position += a.n;
         s.n_tokens = position;
         s.n_nodes += tree.n;
-        double loss = (s.time - (double)position) / s.time;
-        if (loss > s.worst_loss && position >= 100)
-            s.worst_loss = loss;
+        s.overdrawn =
+            fmax(s.overdrawn, (adapt->lost_s - 0.01 * adapt->elapsed_s) / w->step_s - adapt->earned);
     }
     return s;
 }

@@ -12,7 +12,8 @@ typedef enum curve { MEASURED, NARROW, WIDE, DEAR, N_CURVES } curve;
 
 /* What T rows cost: as measured on one core; free up to 5 rows, then steep; free up to 28; dear from the second on. */
 static void set_costs(sim_world *w, curve kind) {
-    static const double measured[NCT_COST_SIZES] = {1, 1, 1.05, 1.15, 1.3, 1.5, 2, 2.8, 4, 4.9, 5.75, 8};
+    static const double measured[NCT_COST_SIZES] = {1, 1,   1.05, 1.15, 1.2, 1.3, 1.5,
+                                                    1.75, 2, 2.8,  4,    4.9, 5.75, 8};
     for (size_t t = 1, i = 0; t <= NCT_TREE_MAX; t++) {
         i += nct_cost_size[i] < t;
         double rows = (double)t;
@@ -71,15 +72,15 @@ static void test_adapt__comes_near_the_best_fixed_tree(void **state) {
                 sim_world w = world_of((curve)k, p / 10.0, branching);
                 double share = against_fixed(w, ANSWER, &begin, &least_plain);
                 sum += share / 8;
-                if (share < 0.89)
+                if (share < (k == WIDE && branching ? 0.93 : 0.945))
                     fail_msg("curve %d, %s, acceptance 0.%d: %.3f of the best fixed", k,
                              branching ? "branching" : "chain", p, share);
             }
-        if (sum < 0.94)
+        if (sum < 0.955)
             fail_msg("curve %d: %.3f of the best fixed trees", k, sum);
         all += sum / N_CURVES;
     }
-    assert_true(all > 0.95);
+    assert_true(all > 0.968);
     assert_true(least_plain > 0.98);
 }
 
@@ -113,13 +114,13 @@ static void test_adapt__follows_a_change(void **state) {
                     set_hits(w.late_hit, rising ? 0.9 : 0.3, branching);
                     memcpy(w.late_said, honest ? w.late_hit : w.said, sizeof w.said);
                     double share = against_fixed(w, ANSWER, &begin, &least_plain);
-                    if (share < 0.89)
+                    if (share < 0.96)
                         fail_msg("curve %d, branching %d, honest %d, rising %d: %.3f of the best fixed", k,
                                  branching, honest, rising, share);
                     sum += share;
                     n++;
                 }
-    assert_true(sum / (double)n > 1); /* no fixed tree is right for both halves */
+    assert_true(sum / (double)n > 1.03); /* no fixed tree is right for both halves */
     assert_true(least_plain > 0.98);
 }
 
@@ -134,9 +135,12 @@ static void test_adapt__a_useless_draft_costs_next_to_nothing(void **state) {
             memset(w.hit, 0, sizeof w.hit); /* and sure of itself */
             sim_result r = sim_adaptive(&w, ANSWER, &a);
             assert_true(r.time < ANSWER / 0.98);
-            assert_true(a.lost_s < 0.015 * a.elapsed_s);
+            assert_true(a.lost_s <= 0.01 * a.elapsed_s);
+            assert_true(r.overdrawn < 1); /* what two rows cost was not known */
             r = sim_adaptive(&w, ANSWER, &a); /* the next answer knows */
             assert_true(r.time < ANSWER / 0.98);
+            if (r.overdrawn > 0.1)
+                fail_msg("curve %d, seed %d: overdrawn by %.3f steps", k, (int)seed, r.overdrawn);
             /* good until the middle, then useless */
             w = world_of((curve)k, 0.9, false);
             w.seed = seed;
@@ -158,7 +162,8 @@ static void test_adapt__short_answers_lose_little(void **state) {
             w.seed = seed;
             w.pass = 0.2;
             sim_result r = sim_adaptive(&w, 100, &a);
-            assert_true(r.time < 100 / 0.96); /* a loan of one step, and the rest of the last guess */
+            if (r.time > 100 / 0.97)
+                fail_msg("curve %d, seed %d: %.2f steps", k, (int)seed, r.time);
         }
 }
 
@@ -276,13 +281,14 @@ static void test_adapt__begins_plainly_then_with_two_nodes(void **state) {
     (void)state;
     nct_adapt a = nothing_known();
     nct_ask ask;
-    for (int i = 0; i < 2; i++) { /* what a plain step takes is not known */
+    int n_plain = 0;
+    for (; !nct_adapt_ask(&a, &ask); n_plain++) { /* what a plain step takes is not known, then a pass too much to lose */
         nct_tree t;
         nct_tree_init(&t, 0);
-        assert_false(nct_adapt_ask(&a, &ask));
+        assert_true(n_plain < 20);
         play(&a, &t, 0, 0.1);
     }
-    assert_true(nct_adapt_ask(&a, &ask));
+    assert_true(n_plain > 5);
     assert_int_equal(ask.n_max, 2);
     nct_tree t = chain_of(8, -0.01f);
     nct_adapt_choose(&a, &t);
@@ -290,6 +296,62 @@ static void test_adapt__begins_plainly_then_with_two_nodes(void **state) {
     play(&a, &t, 1, 0.1);
     assert_true(nct_adapt_ask(&a, &ask));
     assert_int_equal(ask.n_max, NCT_TREE_MAX); /* a hit */
+}
+
+/* Whatever the draft is worth and however often that changes, the account is never overdrawn once costs are known. */
+static void test_adapt__the_account_is_never_overdrawn(void **state) {
+    (void)state;
+    for (int k = 0; k < N_CURVES; k++)
+        for (int p = 0; p <= 9; p += 3) {
+            sim_world w = world_of((curve)k, p / 10.0, k % 2);
+            nct_adapt a = nothing_known();
+            sim_adaptive(&w, ANSWER, &a);
+            w.late = 150;
+            set_hits(w.late_hit, 0.9 - p / 10.0, false);
+            memcpy(w.late_said, w.said, sizeof w.said);
+            for (uint64_t seed = 0; seed < 6; seed++) {
+                w.seed = seed;
+                sim_result r = sim_adaptive(&w, 300, &a);
+                if (r.overdrawn > 0.05)
+                    fail_msg("curve %d, acceptance 0.%d, seed %d: overdrawn by %.3f steps", k, p, (int)seed,
+                             r.overdrawn);
+            }
+        }
+}
+
+static void test_adapt__gains_let_the_next_answer_begin_at_once(void **state) {
+    (void)state;
+    sim_world w = world_of(MEASURED, 0.8, false);
+    nct_adapt a = nothing_known();
+    nct_bytes text = {0};
+    nct_ask ask;
+    assert_true(nct_adapt_earned(&a) == 0);
+    sim_adaptive(&w, ANSWER, &a);
+    assert_true(nct_adapt_gain(&a) > 1.5 && nct_adapt_earned(&a) == 1); /* never more than a step */
+    NCT_ASSERT_OK(nct_adapt_save(&a, &text, fault));
+    nct_adapt_begin(&a, 0, 0);
+    assert_true(nct_adapt_ask(&a, &ask) && nct_adapt_gain(&a) == 1);
+    nct_adapt_begin(&a, 1000 * w.step_s, 10 * w.step_s); /* a draft that took long to read the prompt */
+    assert_false(nct_adapt_ask(&a, &ask));
+    assert_true(nct_adapt_earned(&a) == 0);
+    NCT_ASSERT_OK(nct_adapt_load("t", text.data, text.n, &a, fault));
+    assert_true(nct_adapt_earned(&a) == 1);
+    nct_bytes_reset(&text);
+}
+
+/* Levels that are worth more than their passes are drafted, no others. */
+static void test_adapt__drafts_as_deep_as_pays(void **state) {
+    (void)state;
+    for (int dear = 0; dear < 2; dear++) {
+        sim_world w = world_of(WIDE, 0.9, false);
+        nct_adapt a = nothing_known();
+        w.pass = dear ? 0.6 : 0.02;
+        sim_adaptive(&w, ANSWER, &a);
+        sim_result r = sim_adaptive(&w, ANSWER, &a);
+        double passes = (double)r.n_passes / (double)r.n_rounds;
+        if (dear ? passes < 0.5 || passes > 5 : passes < 12)
+            fail_msg("%.2f passes at %.2f each", passes, w.pass);
+    }
 }
 
 static void test_adapt__believes_what_was_counted(void **state) {
@@ -443,10 +505,10 @@ static void test_adapt__refuses_text_it_did_not_write(void **state) {
         const char *old, *new, *says;
     } wrong[] = {
         {"{", "", "JSON"},
-        {"\"noctule_spec\": 1", "\"noctule_spec\": 2", "version 1"},
-        {"noctule_spec", "something", "version 1"},
-        {"\"cost\"", "\"price\"", "list of 12 sizes"},
-        {"[1, 1, 0], ", "", "list of 12 sizes"},
+        {"\"noctule_spec\": 2", "\"noctule_spec\": 1", "version 2"},
+        {"noctule_spec", "something", "version 2"},
+        {"\"cost\"", "\"price\"", "list of 14 sizes"},
+        {"[1, 1, 0], ", "", "list of 14 sizes"},
         {"[1, 1, 0]", "[1, 1.5, 0]", "1 rows cost 1.5"},
         {"[2, 1,", "[3, 1,", "entry 1"},
         {"[2, 1,", "[2, 0.5,", "2 rows cost 0.5"},
@@ -466,6 +528,8 @@ static void test_adapt__refuses_text_it_did_not_write(void **state) {
         {"\"any\": [[0, 0]", "\"any\": [[0]", "'any'"},
         {"\"pass\": 0", "\"pass\": -1", "'pass'"},
         {"\"pass\": 0", "\"pass\": \"0\"", "'pass'"},
+        {"\"earned\": 0", "\"earned\": 2", "'earned'"},
+        {"\"earned\": 0", "\"earned\": null", "'earned'"},
         {"\"pause\": 0", "\"pause\": 1e9", "'pause'"},
         {"\"pause\": 0", "\"pause\": 0.5", "'pause'"},
     };
@@ -517,6 +581,9 @@ int main(void) {
         cmocka_unit_test(test_adapt__short_answers_lose_little),
         cmocka_unit_test(test_adapt__copying_pays_where_there_is_something_to_copy),
         cmocka_unit_test(test_adapt__begins_plainly_then_with_two_nodes),
+        cmocka_unit_test(test_adapt__the_account_is_never_overdrawn),
+        cmocka_unit_test(test_adapt__gains_let_the_next_answer_begin_at_once),
+        cmocka_unit_test(test_adapt__drafts_as_deep_as_pays),
         cmocka_unit_test(test_adapt__believes_what_was_counted),
         cmocka_unit_test(test_adapt__edges_below_a_rejected_node_are_not_counted),
         cmocka_unit_test(test_adapt__pauses_longer_after_each_failure),

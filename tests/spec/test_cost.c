@@ -18,7 +18,7 @@ static void check_order(const nct_cost *c) {
     for (size_t i = 1; i < NCT_COST_SIZES; i++)
         assert_true(c->ratio[i] >= c->ratio[i - 1] && isfinite(c->ratio[i]));
     for (size_t n = 1; n <= 64; n++)
-        assert_true(nct_cost_hoped(c, n) >= 1 && nct_cost_hoped(c, n) <= nct_cost_ratio(c, n));
+        assert_true(nct_cost_hoped(c, n, 1) >= 1 && nct_cost_hoped(c, n, 1) <= nct_cost_ratio(c, n));
 }
 
 static void test_cost__begins_with_the_usual_curve(void **state) {
@@ -27,8 +27,10 @@ static void test_cost__begins_with_the_usual_curve(void **state) {
     nct_cost_init(&c, NULL, NULL);
     check_order(&c);
     assert_true(nct_cost_plain_doubt(&c) > 1); /* nothing is known of this machine */
-    assert_true(nct_cost_ratio(&c, 5) == nct_cost_ratio(&c, 6) &&
-                nct_cost_ratio(&c, 6) < nct_cost_ratio(&c, 7));
+    assert_true(nct_cost_ratio(&c, 7) == nct_cost_ratio(&c, 8) &&
+                nct_cost_ratio(&c, 8) < nct_cost_ratio(&c, 9));
+    assert_true(nct_cost_doubt_between(&c, 8, 8) == 0 &&
+                nct_cost_doubt_between(&c, 16, 8) < nct_cost_doubt_between(&c, 64, 8));
     assert_true(nct_cost_doubt(&c, 0) == 0 && nct_cost_doubt(&c, 3) < nct_cost_doubt(&c, 7));
 }
 
@@ -74,7 +76,7 @@ static void test_cost__a_measured_size_tells_of_its_neighbours(void **state) {
     assert_true(nct_cost_ratio(&c, 6) > 1.3 * usual_6);
     assert_true(nct_cost_ratio(&c, 64) > 12);
     assert_true(nct_cost_ratio(&c, 2) < 1.4 * usual_2);
-    assert_true(nct_cost_doubt(&c, 5) < nct_cost_doubt(&c, 4)); /* eight rows are known, six are guessed */
+    assert_true(nct_cost_doubt(&c, 6) < nct_cost_doubt(&c, 5)); /* eight rows are known, six are guessed */
 }
 
 static void test_cost__a_slower_machine_is_not_a_steeper_curve(void **state) {
@@ -121,7 +123,7 @@ static void test_cost__a_stored_curve_is_believed_as_far_as_it_is_sure(void **st
     double ratio[NCT_COST_SIZES], doubt[NCT_COST_SIZES];
     for (size_t i = 0; i < NCT_COST_SIZES; i++) {
         ratio[i] = 1 + 0.5 * (nct_cost_size[i] - 1);
-        doubt[i] = i < 6 ? 0.06 : 0.4;
+        doubt[i] = nct_cost_size[i] < 12 ? 0.06 : 0.4;
     }
     nct_cost c;
     nct_cost_init(&c, ratio, doubt);
@@ -132,9 +134,9 @@ static void test_cost__a_stored_curve_is_believed_as_far_as_it_is_sure(void **st
     }
     nct_cost_observe(&c, 1, 1);
     nct_cost_observe(&c, 8, 9); /* twice of what is stored and sure */
-    assert_true(c.ratio[5] < 1.3 * ratio[5]);
+    assert_true(c.ratio[6] < 1.3 * ratio[6]);
     nct_cost_observe(&c, 64, 64.0); /* twice of what is stored and doubted */
-    assert_true(c.ratio[11] > 1.5 * ratio[11]);
+    assert_true(c.ratio[13] > 1.5 * ratio[13]);
 }
 
 int main(void) {
