@@ -517,6 +517,9 @@ typedef struct nct_batcher_report {
 } nct_batcher_report;
 void nct_batcher_count(const nct_batcher *batcher, nct_batcher_report *report);
 
+/** Gives back what sequences that have ended held. */
+void nct_batcher_shed(nct_batcher *batcher);
+
 /** The most tokens of a sequence that will hold n_expected, and what a cache of n takes. */
 int nct_batcher_limit(const nct_batcher *batcher, int n_expected);
 uint64_t nct_batcher_cache_bytes(const nct_batcher *batcher, size_t n);

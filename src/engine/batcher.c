@@ -6,19 +6,20 @@
 #include "engine/session.h"
 
 enum {
-    SLICE = 128,       /* prompt rows beside answers: an answer waits for no more than these */
+    SLICE = 128,       /* prompt rows beside answers: an answer waits for no more than these .. */
+    SLICE_LEAST = 16,  /* .. or, where much is held and attending takes longer than the rest, for fewer */
     WORTH_WAITING = 64 /* tokens that another sequence is about to compute */
 };
 
 struct sequence {
     bool active, begun; /* begun: what others hold of its prompt was copied */
     nct_sequence what;
-    nct_cache cache;    /* of the sequence before, while it is not active */
+    nct_cache cache; /* of the sequence before, while it is not active */
     const nct_rope *rope;
     size_t limit;
-    int32_t *tokens;    /* [n_tokens]: the prompt and what was chosen; the cache holds the first of them */
+    int32_t *tokens; /* [n_tokens]: the prompt and what was chosen; the cache holds the first of them */
     size_t n_tokens, capacity, n_copied;
-    uint64_t since;     /* which addition it was */
+    uint64_t since; /* which addition it was */
     nct_sampler *sampler;
     /* of the step at hand */
     size_t n_rows, row; /* rows of it; the first one, later that of the logits */
@@ -64,19 +65,23 @@ static nct_status open_sequences(nct_batcher *g, size_t limit, nct_error *err) {
     for (size_t i = 0; i < g->n; i++)
         NCT_TRY(open_sequence(g, limit, &g->sequence[i], err));
     NCT_TRY(nct_work_open(&g->engine->model, &g->attend, &g->sequence[0].cache,
-                          (g->chunk > g->slice ? g->chunk : g->slice) + g->n, nct_pool_size(g->engine->pool), &g->work, err));
+                          (g->chunk > g->slice ? g->chunk : g->slice) + g->n, nct_pool_size(g->engine->pool),
+                          &g->work, err));
     nct_pages_advise(g->work.arena.data, g->work.arena.n_bytes, g->engine->huge);
     return NCT_OK;
 }
 
-nct_status nct_batcher_open(nct_engine *engine, const nct_batcher_options *o, nct_batcher **group, nct_error *err) {
+nct_status nct_batcher_open(nct_engine *engine, const nct_batcher_options *o, nct_batcher **group,
+                            nct_error *err) {
     nct_session_terms terms, longest;
     nct_session_options most = o->session;
     if (o->n_sequences < 1 || o->n_sequences > NCT_BATCHER_MAX || o->slice < 0 || o->slice > 4096)
-        return nct_fail(err, NCT_E_ARGUMENT, "%d sequences or a slice of %d rows are out of range: expected 1 to %d, 0 to 4096",
+        return nct_fail(err, NCT_E_ARGUMENT,
+                        "%d sequences or a slice of %d rows are out of range: expected 1 to %d, 0 to 4096",
                         o->n_sequences, o->slice, NCT_BATCHER_MAX);
     if (o->session.decide_by_prompt)
-        return nct_fail(err, NCT_E_ARGUMENT, "a prompt cannot decide as a whole where sequences share what they have in common");
+        return nct_fail(err, NCT_E_ARGUMENT,
+                        "a prompt cannot decide as a whole where sequences share what they have in common");
     most.n_expected = INT32_MAX; /* the longer table, where there is one */
     NCT_TRY(nct_session_settle(engine, &o->session, &terms, err));
     NCT_TRY(nct_session_settle(engine, &most, &longest, err));
@@ -158,16 +163,18 @@ nct_status nct_batcher_add(nct_batcher *g, const nct_sequence *what, int *number
     if (g->n_active == g->n)
         return nct_fail(err, NCT_E_ARGUMENT, "the batcher holds %zu sequences already", g->n);
     if (what->n_ids == 0)
-        return nct_fail(err, NCT_E_ARGUMENT, "the prompt is empty, and the model has no token that begins a text");
+        return nct_fail(err, NCT_E_ARGUMENT,
+                        "the prompt is empty, and the model has no token that begins a text");
     for (size_t i = 0; i < what->n_ids; i++)
         if (what->ids[i] < 0 || (size_t)what->ids[i] >= model->config.n_vocab)
-            return nct_fail(err, NCT_E_ARGUMENT, "token id %d at %zu is outside the vocabulary of %zu", what->ids[i], i,
-                            model->config.n_vocab);
+            return nct_fail(err, NCT_E_ARGUMENT, "token id %d at %zu is outside the vocabulary of %zu",
+                            what->ids[i], i, model->config.n_vocab);
     NCT_TRY(nct_sampling_check(&what->sampling, model->config.n_vocab, err));
     o.n_expected = what->n_expected;
     NCT_TRY(nct_session_settle(g->engine, &o, &terms, err));
     if (what->n_ids > terms.limit)
-        return nct_fail(err, NCT_E_CONTEXT, "%zu tokens do not fit a context of %zu", what->n_ids, terms.limit);
+        return nct_fail(err, NCT_E_CONTEXT, "%zu tokens do not fit a context of %zu", what->n_ids,
+                        terms.limit);
     const nct_rope *rope = terms.is_long ? &model->long_rope : &model->rope;
     struct sequence *s = find_place(g, what, rope);
     void *tokens = s->tokens;
@@ -206,6 +213,14 @@ void nct_batcher_drop(nct_batcher *g, int number) {
     leave(g, &g->sequence[number]);
 }
 
+void nct_batcher_shed(nct_batcher *g) {
+    for (size_t i = 0; i < g->n; i++)
+        if (!g->sequence[i].active) {
+            g->sequence[i].cache.length = 0;
+            nct_cache_trim(&g->sequence[i].cache, 0);
+        }
+}
+
 /* ------------------------------------------------------------------ what a step computes */
 
 /* Copies what another sequence holds of the prompt; false if more of it is about to be computed, which is worth waiting
@@ -229,6 +244,9 @@ static bool begin(nct_batcher *g, struct sequence *s) {
     if (coming >= most + WORTH_WAITING)
         return false;
     s->begun = true;
+    size_t settled = s->cache.n_committed;
+    if (from && most > s->cache.length && nct_cache_reserve(&s->cache, most, NULL) == NCT_OK)
+        nct_cache_settle(&s->cache, settled, g->engine->pool);
     if (from && most > s->cache.length && nct_cache_copy(&from->cache, most, &s->cache, NULL) != NCT_OK)
         return true; /* without room for a copy it is computed, and complains if there is none for that either */
     s->n_copied = s->cache.length;
@@ -245,11 +263,27 @@ static struct sequence *next_prompt(nct_batcher *g, bool oldest) {
         struct sequence *s = &g->sequence[i];
         if (!is_waiting(s) || !s->begun)
             continue;
-        size_t left = n_prompt(s) - s->cache.length, best_left = best ? n_prompt(best) - best->cache.length : 0;
-        if (!best || (!oldest && left < best_left) || ((oldest || left == best_left) && s->since < best->since))
+        size_t left = n_prompt(s) - s->cache.length,
+               best_left = best ? n_prompt(best) - best->cache.length : 0;
+        if (!best || (!oldest && left < best_left) ||
+            ((oldest || left == best_left) && s->since < best->since))
             best = s;
     }
     return best;
+}
+
+/* So many rows of a prompt as take no longer than `room` rows do where nothing is held: attention is added to what the
+ * weights take. */
+static size_t rows_in(const nct_batcher *g, const struct sequence *s, size_t room) {
+    const nct_config *c = &g->engine->model.config;
+    const nct_sparse *sparse = &g->attend.sparse;
+    size_t seen = s->cache.length, heads = c->n_heads * c->head_dim, kv = c->n_kv_heads * c->head_dim;
+    if (sparse->enabled && seen > nct_sparse_chooses_from(sparse))
+        seen = sparse->budget * sparse->block;
+    double weights = 2.0 * (double)c->hidden * (double)(2 * heads + 2 * kv + 3 * c->intermediate),
+           attention = 4.0 * (double)heads * (double)seen;
+    size_t rows = (size_t)((double)room * weights / (weights + attention));
+    return rows > SLICE_LEAST ? rows : room < SLICE_LEAST ? room : SLICE_LEAST;
 }
 
 /* Hands out the rows: one to each that answers, then to prompts: a part to the oldest, so that none waits for ever,
@@ -265,8 +299,8 @@ static void share_rows(nct_batcher *g) {
     for (;;) { /* the oldest begin first */
         struct sequence *s = NULL;
         for (size_t i = 0; i < g->n; i++)
-            if (is_waiting(&g->sequence[i]) && !g->sequence[i].begun && (!s || g->sequence[i].since < s->since) &&
-                g->sequence[i].status == NCT_OK)
+            if (is_waiting(&g->sequence[i]) && !g->sequence[i].begun &&
+                (!s || g->sequence[i].since < s->since) && g->sequence[i].status == NCT_OK)
                 s = &g->sequence[i];
         if (!s)
             break;
@@ -275,9 +309,12 @@ static void share_rows(nct_batcher *g) {
     }
     struct sequence *s = next_prompt(g, true);
     for (bool oldest = true; s && room; s = next_prompt(g, false), oldest = false) {
-        size_t left = n_prompt(s) - s->cache.length, most = oldest && next_prompt(g, false) != s ? first : room;
-        s->n_rows = left < most ? left : most;
-        room -= s->n_rows;
+        size_t left = n_prompt(s) - s->cache.length,
+               most = oldest && next_prompt(g, false) != s ? first : room;
+        size_t rows = answering ? rows_in(g, s, most) : most;
+        s->n_rows = left < rows ? left : rows;
+        size_t spent = left < rows ? (left * most + rows - 1) / rows : most;
+        room -= spent;
     }
 }
 
@@ -290,9 +327,11 @@ static void make_room(nct_batcher *g) {
         size_t settled = s->cache.n_committed, n = s->cache.length + s->n_rows;
         if (!s->n_rows)
             continue;
-        nct_status status = n > s->limit ? nct_fail(&err, NCT_E_CONTEXT, "%zu tokens fill the context", s->limit)
-                                         : nct_cache_reserve(&s->cache, n, &err);
-        if (status == NCT_OK && (status = nct_grow(&tokens, &s->capacity, n + 1, sizeof *s->tokens, &err)) == NCT_OK)
+        nct_status status = n > s->limit
+                                ? nct_fail(&err, NCT_E_CONTEXT, "%zu tokens fill the context", s->limit)
+                                : nct_cache_reserve(&s->cache, n, &err);
+        if (status == NCT_OK &&
+            (status = nct_grow(&tokens, &s->capacity, n + 1, sizeof *s->tokens, &err)) == NCT_OK)
             s->tokens = tokens;
         if (status == NCT_OK) {
             nct_cache_settle(&s->cache, settled, g->engine->pool);
@@ -331,15 +370,16 @@ static void choose(void *context, int task, int worker) {
     nct_batcher *g = context;
     struct sequence *s = &g->sequence[task];
     if (has_logits(s))
-        s->status = nct_sampler_choose(s->sampler, &s->what.sampling, s->logits, s->tokens, s->n_tokens, n_prompt(s),
-                                       s->what.sample, &s->chosen, &s->error);
+        s->status = nct_sampler_choose(s->sampler, &s->what.sampling, s->logits, s->tokens, s->n_tokens,
+                                       n_prompt(s), s->what.sample, &s->chosen, &s->error);
 }
 
 /* The logits of every last row, which are moved to the front for it. */
 static void compute_logits(nct_batcher *g) {
     const nct_config *c = &g->engine->model.config;
     size_t n = 0, hidden = c->hidden;
-    for (int reading = 0; reading < 2; reading++) /* in the order of their rows, so that none is overwritten */
+    for (int reading = 0; reading < 2;
+         reading++) /* in the order of their rows, so that none is overwritten */
         for (size_t i = 0; i < g->n; i++) {
             struct sequence *s = &g->sequence[i];
             if (!has_logits(s) || is_read(s) == (bool)reading)

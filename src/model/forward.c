@@ -119,7 +119,7 @@ nct_status nct_forward_parts(const nct_exec *exec, const nct_model *model, const
     nct_exec with_scratch = *exec;
     with_scratch.scratch = &work->arena;
     size_t n_rows = nct_rows_count(part, n_parts);
-    assert(n_rows <= work->rows);
+    assert(n_rows <= work->rows && n_parts <= NCT_ATTEND_PARTS);
     for (size_t i = 0; i < n_parts; i++)
         assert(part[i].batch.n && part[i].batch.first == part[i].cache->length && (n_parts == 1 || !part[i].batch.parent));
     nct_forward_begin(exec, model, work, part, n_parts);

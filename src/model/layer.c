@@ -76,6 +76,7 @@ static void swiglu_row(void *context, int task, int worker) {
 /* Each part's rows over its own cache. */
 static void attend_parts(const nct_exec *exec, const nct_config *c, size_t layer, const nct_rows *part, size_t n_parts,
                          nct_work *work) {
+    nct_attend_part parts[NCT_ATTEND_PARTS];
     size_t row = 0, width = c->n_heads * c->head_dim;
     for (size_t i = 0; i < n_parts; row += part[i++].batch.n) {
         const nct_rows *p = &part[i];
@@ -83,9 +84,17 @@ static void attend_parts(const nct_exec *exec, const nct_config *c, size_t layer
             nct_branches_lay(exec, &work->branches, p->cache, layer, &p->batch);
         else if (p->attend->sparse.enabled)
             nct_pooled_update(exec, p->cache, layer, &p->batch);
-        nct_attend(exec, p->attend, p->cache, p->batch.parent ? &work->branches : NULL, layer, &p->batch, c->n_heads,
-                   work->query + row * c->n_heads * nct_query_bytes(c->head_dim), work->att + row * width);
+        parts[i] = (nct_attend_part){.options = p->attend,
+                                     .cache = p->cache,
+                                     .batch = &p->batch,
+                                     .q = work->query + row * c->n_heads * nct_query_bytes(c->head_dim),
+                                     .out = work->att + row * width};
     }
+    if (n_parts > 1)
+        nct_attend_parts(exec, parts, n_parts, layer, c->n_heads);
+    else
+        nct_attend(exec, part->attend, part->cache, part->batch.parent ? &work->branches : NULL, layer, &part->batch,
+                   c->n_heads, parts->q, parts->out);
 }
 
 void nct_layer_run(const nct_exec *exec, const nct_model *model, size_t layer, const nct_rows *part, size_t n_parts,

@@ -56,8 +56,11 @@ static void make(struct one *all, size_t n_vocab, size_t longest) {
         size_t alike = i == 3 ? 64 : i == 5 ? 150 : i == 7 ? 200 : i == 8 ? 131 : 0;
         for (size_t k = 0; k < o->n_ids; k++)
             o->ids[k] = (int32_t)(nct_rng_mix((k < alike ? 4 : i) * 1000 + k) % n_vocab);
-        o->sampling = (nct_sampling){.temperature = i % 3 ? 1.1 : 0, .top_p = i % 3 == 1 ? 0.9 : 1, .repeat_penalty = i == 5 ? 1.3 : 1,
-                                     .frequency_penalty = i == 2 ? 0.5 : 0, .seed = i * 17};
+        o->sampling = (nct_sampling){.temperature = i % 3 ? 1.1 : 0,
+                                     .top_p = i % 3 == 1 ? 0.9 : 1,
+                                     .repeat_penalty = i == 5 ? 1.3 : 1,
+                                     .frequency_penalty = i == 2 ? 0.5 : 0,
+                                     .seed = i * 17};
         o->sample = (uint32_t)i / 4;
         o->n_wanted = 1 + (int)(i * 5 % N_CHOSEN);
     }
@@ -68,7 +71,8 @@ static void answer_alone(nct_engine *engine, struct one *o) {
     NCT_ASSERT_OK(nct_session_open(engine, NULL, &session, fault));
     NCT_ASSERT_OK(nct_session_feed(session, o->ids, o->n_ids, NULL, fault));
     for (int i = 0; i < o->n_wanted; i++) {
-        NCT_ASSERT_OK(nct_session_sample(session, &o->sampling, (int)o->n_ids, o->sample, &o->alone[i], fault));
+        NCT_ASSERT_OK(
+            nct_session_sample(session, &o->sampling, (int)o->n_ids, o->sample, &o->alone[i], fault));
         NCT_ASSERT_OK(nct_session_feed(session, &o->alone[i], 1, NULL, fault));
     }
     nct_session_close(session);
@@ -95,19 +99,21 @@ static void answer_together(nct_batcher *group, struct one *all, const size_t *o
         assert_int_equal(all[i].n, all[i].n_wanted);
         for (int k = 0; k < all[i].n; k++)
             if (all[i].token[k] != all[i].alone[k])
-                fail_msg("sequence %zu of %zu tokens: token %d is %d, alone %d", i, all[i].n_ids, k, all[i].token[k],
-                         all[i].alone[k]);
+                fail_msg("sequence %zu of %zu tokens: token %d is %d, alone %d", i, all[i].n_ids, k,
+                         all[i].token[k], all[i].alone[k]);
     }
 }
 
 static void check_same(const char *path, int n_threads) {
-    static const size_t forward[N_SEQUENCES] = {0, 1, 2, 3, 4, 5, 6, 7, 8}, shuffled[N_SEQUENCES] = {4, 7, 5, 8, 2, 3, 0, 6, 1};
+    static const size_t forward[N_SEQUENCES] = {0, 1, 2, 3, 4, 5, 6, 7, 8},
+                        shuffled[N_SEQUENCES] = {4, 7, 5, 8, 2, 3, 0, 6, 1};
     static const int widths[] = {1, 3, 8}, slices[] = {0, 7, 64};
     nct_engine *engine = NULL;
     nct_model_info info;
     struct one all[N_SEQUENCES];
-    NCT_ASSERT_OK(nct_engine_open(path, &(nct_engine_options){.isa = nct_test_isa(), .n_threads = n_threads, .force_threads = true},
-                                  &engine, fault));
+    NCT_ASSERT_OK(nct_engine_open(
+        path, &(nct_engine_options){.isa = nct_test_isa(), .n_threads = n_threads, .force_threads = true},
+        &engine, fault));
     nct_engine_info(engine, &info);
     bool large = info.n_parameters > 500000;
     const char *isa = nct_test_isa();
@@ -138,7 +144,7 @@ static void check_same(const char *path, int n_threads) {
 static void test_batcher__gives_each_sequence_the_tokens_that_it_gets_alone(void **state) {
     (void)state;
     int n_threads = 1;
-    NCT_TEST_EACH_MODEL(path) {
+    NCT_TEST_EACH_MODEL (path) {
         check_same(path, n_threads);
         n_threads = n_threads % 3 + 1;
     }
@@ -146,8 +152,9 @@ static void test_batcher__gives_each_sequence_the_tokens_that_it_gets_alone(void
 
 static nct_engine *open_tiny(void) {
     nct_engine *engine = NULL;
-    NCT_ASSERT_OK(nct_engine_open(nct_test_path("%s/float", NCT_TINY_DIR), &(nct_engine_options){.n_threads = 2, .force_threads = true},
-                                  &engine, fault));
+    NCT_ASSERT_OK(nct_engine_open(nct_test_path("%s/float", NCT_TINY_DIR),
+                                  &(nct_engine_options){.n_threads = 2, .force_threads = true}, &engine,
+                                  fault));
     return engine;
 }
 
@@ -186,7 +193,8 @@ static void test_batcher__a_long_prompt_holds_nobody_and_comes_to_its_end(void *
     struct one all[N_SEQUENCES];
     nct_engine_info(engine, &info);
     make(all, (size_t)info.n_vocab, N_PROMPT);
-    NCT_ASSERT_OK(nct_batcher_open(engine, &(nct_batcher_options){.n_sequences = 2, .slice = 8, .session.chunk = 16}, &group, fault));
+    NCT_ASSERT_OK(nct_batcher_open(
+        engine, &(nct_batcher_options){.n_sequences = 2, .slice = 8, .session.chunk = 16}, &group, fault));
     struct one *longest = &all[4], *quick = &all[1];
     nct_sequence s = sequence(longest);
     longest->n_wanted = 1;
@@ -244,10 +252,19 @@ static void test_batcher__refuses_what_cannot_be_and_ends_what_is_full(void **st
     nct_error err;
     static const int32_t ids[12] = {1, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15};
     struct one o = {0};
-    nct_sequence s = {.ids = ids, .n_ids = 12, .sampling = {.top_p = 1, .repeat_penalty = 1}, .take = take_for_ever, .ended = ended, .context = &o};
-    assert_int_equal(nct_batcher_open(engine, &(nct_batcher_options){.n_sequences = 0}, &group, NULL), NCT_E_ARGUMENT);
-    assert_int_equal(nct_batcher_open(engine, &(nct_batcher_options){.n_sequences = NCT_BATCHER_MAX + 1}, &group, NULL), NCT_E_ARGUMENT);
-    NCT_ASSERT_OK(nct_batcher_open(engine, &(nct_batcher_options){.n_sequences = 1, .session.n_ctx = 10}, &group, fault));
+    nct_sequence s = {.ids = ids,
+                      .n_ids = 12,
+                      .sampling = {.top_p = 1, .repeat_penalty = 1},
+                      .take = take_for_ever,
+                      .ended = ended,
+                      .context = &o};
+    assert_int_equal(nct_batcher_open(engine, &(nct_batcher_options){.n_sequences = 0}, &group, NULL),
+                     NCT_E_ARGUMENT);
+    assert_int_equal(
+        nct_batcher_open(engine, &(nct_batcher_options){.n_sequences = NCT_BATCHER_MAX + 1}, &group, NULL),
+        NCT_E_ARGUMENT);
+    NCT_ASSERT_OK(nct_batcher_open(engine, &(nct_batcher_options){.n_sequences = 1, .session.n_ctx = 10},
+                                   &group, fault));
     assert_int_equal(nct_batcher_limit(group, 0), 10);
     int number;
     assert_int_equal(nct_batcher_add(group, &s, &number, &err), NCT_E_CONTEXT);
