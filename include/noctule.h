@@ -455,4 +455,74 @@ typedef struct nct_report {
 
 void nct_session_report(const nct_session *session, nct_report *report);
 
+/* ------------------------------------------------------------------ batcher */
+
+/** Several sequences decoded together: a step carries the last token of each that is answering and a bounded slice of
+ *  prompts, so that neither a long answer nor a long prompt holds the others. A sequence gets the tokens that a session
+ *  of its own would give, whatever else is in it; nothing is guessed ahead. What prompts have in common with
+ *  what the batcher holds, also of sequences that have ended, is copied instead of computed. One call at a time. */
+typedef struct nct_batcher nct_batcher;
+
+enum { NCT_BATCHER_MAX = 64 };
+
+typedef struct nct_batcher_options {
+    nct_session_options session; /* how sequences compute: n_ctx, force_ctx, rope, chunk, keys, values, sparse, sparse_r1.
+                                    decide_by_prompt is NCT_E_ARGUMENT; the rest is not looked at */
+    int n_sequences;             /* held at once, at most: 1 to NCT_BATCHER_MAX */
+    int slice;                   /* prompt rows of a step beside sequences that answer; 0: chosen by the engine */
+} nct_batcher_options;
+
+/** What to answer. */
+typedef struct nct_sequence {
+    const int32_t *ids; /* [n_ids] the prompt, copied; at least one */
+    size_t n_ids;
+    int n_expected;     /* tokens it will hold, as far as is known; only looked at by NCT_ROPE_AUTO */
+    nct_sampling sampling; /* bias arrays are borrowed until it ends */
+    uint32_t sample;
+    /* Told of each token as it is chosen; false: it is the last one. Not the place to call the batcher. */
+    bool (*take)(void *context, int32_t id);
+    /* Told once, when the sequence has left the batcher: after its last token (err NULL), or on a failure that is its own:
+     * NCT_E_CONTEXT where it is full, NCT_E_MEMORY, NCT_E_ARGUMENT of sampling. Not after nct_batcher_drop. */
+    void (*ended)(void *context, const nct_error *err);
+    void *context;
+} nct_sequence;
+
+nct_status nct_batcher_open(nct_engine *engine, const nct_batcher_options *options, nct_batcher **batcher, nct_error *err);
+void nct_batcher_close(nct_batcher *batcher); /* NULL is fine; drops what is in it */
+
+/** Takes a sequence in; *number names it until it ends. NCT_E_CONTEXT: the prompt does not fit. NCT_E_ARGUMENT: an id
+ *  outside the vocabulary, no ids, a setting out of range, or no room (nct_batcher_room). */
+nct_status nct_batcher_add(nct_batcher *batcher, const nct_sequence *sequence, int *number, nct_error *err);
+void nct_batcher_drop(nct_batcher *batcher, int number);
+
+/** One step. Does nothing where the batcher is empty. NCT_E_STOPPED: `stop` (may be NULL; polled between layers) was seen;
+ *  the step left no trace. */
+nct_status nct_batcher_step(nct_batcher *batcher, const volatile int *stop, nct_error *err);
+
+int nct_batcher_room(const nct_batcher *batcher); /* sequences that can be added */
+int nct_batcher_size(const nct_batcher *batcher); /* sequences in it */
+
+/** Where a sequence is. */
+typedef struct nct_sequence_state {
+    int n_prompt, n_read; /* tokens of the prompt; of these, held */
+    int n_copied;         /* of these, copied from what the batcher held */
+    int n_chosen;
+    int limit;            /* tokens it may hold */
+    bool is_long;         /* it uses the long table */
+} nct_sequence_state;
+void nct_batcher_look(const nct_batcher *batcher, int number, nct_sequence_state *state);
+
+typedef struct nct_batcher_report {
+    uint64_t n_steps, n_read, n_copied, n_fed; /* prompt tokens computed, copied; chosen tokens computed */
+    uint64_t kv_bytes;                         /* caches in use */
+} nct_batcher_report;
+void nct_batcher_count(const nct_batcher *batcher, nct_batcher_report *report);
+
+/** Gives back what sequences that have ended held. */
+void nct_batcher_shed(nct_batcher *batcher);
+
+/** The most tokens of a sequence that will hold n_expected, and what a cache of n takes. */
+int nct_batcher_limit(const nct_batcher *batcher, int n_expected);
+uint64_t nct_batcher_cache_bytes(const nct_batcher *batcher, size_t n);
+
 #endif

@@ -423,24 +423,23 @@ static size_t desk_bytes(const struct sizes *z) {
            nct_arena_cost(z->choosing, 1) + nct_arena_cost(TILE, z->room);
 }
 
-static void set_desks(struct attending *k) {
-    nct_arena *a = k->exec->scratch;
-    size_t n_threads = (size_t)nct_pool_size(k->exec->pool);
-    struct sizes z =
-        desk_sizes(k->options, k->cache, k->batch->n, k->n_steps, k->group, k->choosing, k->branches);
-    k->desk = nct_arena_take(a, n_threads, sizeof *k->desk);
+static struct desk *take_desks(const nct_exec *exec, const struct sizes *z) {
+    nct_arena *a = exec->scratch;
+    size_t n_threads = (size_t)nct_pool_size(exec->pool);
+    struct desk *desk = nct_arena_take(a, n_threads, sizeof *desk);
     for (size_t i = 0; i < n_threads; i++) {
-        struct desk *b = &k->desk[i];
-        b->step = nct_arena_take(a, z.steps, sizeof *b->step);
-        b->mask = nct_arena_take(a, z.mask, sizeof *b->mask);
-        b->scratch = nct_arena_take(a, z.scratch, 1);
-        b->total = nct_arena_take(a, z.total, sizeof *b->total);
-        b->lanes = nct_arena_take(a, z.lanes, sizeof *b->lanes);
-        b->choosing = nct_arena_take(a, z.choosing, 1);
-        b->rooms = nct_arena_take(a, TILE, z.room);
-        b->room_bytes = z.room;
+        struct desk *b = &desk[i];
+        b->step = nct_arena_take(a, z->steps, sizeof *b->step);
+        b->mask = nct_arena_take(a, z->mask, sizeof *b->mask);
+        b->scratch = nct_arena_take(a, z->scratch, 1);
+        b->total = nct_arena_take(a, z->total, sizeof *b->total);
+        b->lanes = nct_arena_take(a, z->lanes, sizeof *b->lanes);
+        b->choosing = nct_arena_take(a, z->choosing, 1);
+        b->rooms = nct_arena_take(a, TILE, z->room);
+        b->room_bytes = z->room;
         b->times = (nct_attend_times){0};
     }
+    return desk;
 }
 
 size_t nct_attend_scratch_bytes(const nct_attend_options *options, const nct_cache *cache, size_t n_rows,
@@ -455,7 +454,7 @@ size_t nct_attend_scratch_bytes(const nct_attend_options *options, const nct_cac
     size_t few_bytes = threads * desk_bytes(&of_few) +
                        nct_arena_cost(ROWS_IN_WAVE * total_floats(n_heads, d), sizeof(float)) +
                        nct_arena_cost(few * total_floats(n_heads, d), sizeof(float));
-    size_t many_bytes = n_rows > FEW_ROWS ? threads * desk_bytes(&of_many) : 0;
+    size_t many_bytes = threads * desk_bytes(&of_many) + nct_arena_cost(NCT_ATTEND_PARTS, sizeof(struct attending));
     if (sparse)
         few_bytes += nct_arena_cost(cache->n_kv_heads * few * n_steps, sizeof(uint64_t)) +
                      nct_arena_cost(cache->n_kv_heads * few * n_steps, sizeof(uint32_t)) +
@@ -467,34 +466,90 @@ size_t nct_attend_scratch_bytes(const nct_attend_options *options, const nct_cac
 
 /* ------------------------------------------------------------------ all */
 
+static struct attending attending(const nct_exec *exec, const nct_attend_part *part, const nct_branches *branches,
+                                  size_t layer, size_t n_heads) {
+    size_t last = nct_batch_end(part->batch) - 1, query_bytes = nct_query_bytes(part->cache->head_dim);
+    return (struct attending){.exec = exec,
+                              .options = part->options,
+                              .cache = part->cache,
+                              .branches = branches,
+                              .batch = part->batch,
+                              .layer = layer,
+                              .n_heads = n_heads,
+                              .group = n_heads / part->cache->n_kv_heads,
+                              .q = part->q,
+                              .query_bytes = query_bytes,
+                              .row_bytes = n_heads * query_bytes,
+                              .out = part->out,
+                              .n_steps = last / NCT_STEP + 1,
+                              .choosing = nct_sparse_chooses(&part->options->sparse, last, part->options->decision_len),
+                              .asking = nct_cache_is_away(part->cache)};
+}
+
+static size_t count_tiles(const struct attending *k) {
+    return (k->batch->n + TILE - 1) / TILE * k->cache->n_kv_heads;
+}
+
 void nct_attend(const nct_exec *exec, const nct_attend_options *options, const nct_cache *cache,
                 const nct_branches *branches, size_t layer, const nct_batch *batch, size_t n_heads,
                 const uint8_t *q, float *out) {
-    size_t mark = nct_arena_mark(exec->scratch), last = nct_batch_end(batch) - 1,
-           query_bytes = nct_query_bytes(cache->head_dim);
-    struct attending k = {.exec = exec,
-                          .options = options,
-                          .cache = cache,
-                          .branches = branches,
-                          .batch = batch,
-                          .layer = layer,
-                          .n_heads = n_heads,
-                          .group = n_heads / cache->n_kv_heads,
-                          .q = q,
-                          .query_bytes = query_bytes,
-                          .row_bytes = n_heads * query_bytes,
-                          .out = out,
-                          .n_steps = last / NCT_STEP + 1,
-                          .choosing = nct_sparse_chooses(&options->sparse, last, options->decision_len)};
-    k.asking = nct_cache_is_away(cache);
+    size_t mark = nct_arena_mark(exec->scratch);
+    struct attending k = attending(exec, &(nct_attend_part){options, cache, batch, q, out}, branches, layer, n_heads);
+    struct sizes z = desk_sizes(options, cache, batch->n, k.n_steps, k.group, k.choosing, branches);
     if (k.asking)
         ask_ahead(&k);
-    set_desks(&k);
+    k.desk = take_desks(exec, &z);
     if (batch->n <= FEW_ROWS)
         few_rows(&k);
     else
-        nct_pool_run(exec->pool, (int)((batch->n + TILE - 1) / TILE * cache->n_kv_heads), many_rows_tile, &k);
+        nct_pool_run(exec->pool, (int)count_tiles(&k), many_rows_tile, &k);
     for (int i = 0; i < nct_pool_size(exec->pool); i++)
         add_times(options->times, k.desk[i].times.all_ns, k.desk[i].times.choosing_ns);
+    nct_arena_release(exec->scratch, mark);
+}
+
+/* ------------------------------------------------------------------ several timelines: the tiles of all */
+
+struct attending_parts {
+    struct attending *part;
+    size_t n;
+};
+
+/* A tile is worked on as one of many rows, whose bits are those of few; the last part, which may be a slice of a
+ * prompt, goes first. */
+static void parts_tile(void *context, int task, int worker) {
+    const struct attending_parts *parts = context;
+    size_t i = parts->n - 1, at = (size_t)task;
+    for (size_t n; at >= (n = count_tiles(&parts->part[i])); i--)
+        at -= n;
+    many_rows_tile(&parts->part[i], (int)at, worker);
+}
+
+static size_t most(size_t a, size_t b) { return a > b ? a : b; }
+
+void nct_attend_parts(const nct_exec *exec, const nct_attend_part *part, size_t n_parts, size_t layer, size_t n_heads) {
+    size_t mark = nct_arena_mark(exec->scratch), n_tiles = 0;
+    struct attending *k = nct_arena_take(exec->scratch, n_parts, sizeof *k);
+    struct sizes z = {0};
+    bool away = false;
+    assert(n_parts <= NCT_ATTEND_PARTS);
+    for (size_t i = 0; i < n_parts; i++) {
+        k[i] = attending(exec, &part[i], NULL, layer, n_heads);
+        struct sizes own = desk_sizes(k[i].options, k[i].cache, FEW_ROWS + 1, k[i].n_steps, k[i].group, k[i].choosing, false);
+        z = (struct sizes){most(z.steps, own.steps), most(z.mask, own.mask),         most(z.scratch, own.scratch), most(z.total, own.total),
+                           most(z.lanes, own.lanes), most(z.choosing, own.choosing), most(z.room, own.room)};
+        n_tiles += count_tiles(&k[i]);
+        away = away || k[i].asking || k[i].options->times;
+    }
+    if (away || n_tiles < (size_t)nct_pool_used(exec->pool)) { /* fewer tiles than threads: segments keep them all busy */
+        nct_arena_release(exec->scratch, mark);
+        for (size_t i = 0; i < n_parts; i++)
+            nct_attend(exec, part[i].options, part[i].cache, NULL, layer, part[i].batch, n_heads, part[i].q, part[i].out);
+        return;
+    }
+    struct desk *desk = take_desks(exec, &z);
+    for (size_t i = 0; i < n_parts; i++)
+        k[i].desk = desk;
+    nct_pool_run(exec->pool, (int)n_tiles, parts_tile, &(struct attending_parts){k, n_parts});
     nct_arena_release(exec->scratch, mark);
 }

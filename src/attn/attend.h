@@ -34,6 +34,21 @@ void nct_attend(const nct_exec *exec, const nct_attend_options *options, const n
                 const nct_branches *branches, size_t layer, const nct_batch *batch, size_t n_heads,
                 const uint8_t *q, float *out);
 
+/** A chain of one of several timelines. */
+typedef struct nct_attend_part {
+    const nct_attend_options *options;
+    const nct_cache *cache;
+    const nct_batch *batch;
+    const uint8_t *q;
+    float *out;
+} nct_attend_part;
+
+enum { NCT_ATTEND_PARTS = 64 };
+
+/** nct_attend for chains [n_parts, up to NCT_ATTEND_PARTS] of several caches of the same shape, with the same bits; all
+ *  threads work on all of them. */
+void nct_attend_parts(const nct_exec *exec, const nct_attend_part *part, size_t n_parts, size_t layer, size_t n_heads);
+
 /** For batches of up to n_rows at positions below the cache's limit. */
 size_t nct_attend_scratch_bytes(const nct_attend_options *options, const nct_cache *cache, size_t n_rows, size_t n_heads,
                                 int n_threads);

@@ -1,6 +1,7 @@
 #include "attn/cache.h"
 
 #include <assert.h>
+#include <string.h>
 #include <unistd.h>
 
 #include "base/pages.h"
@@ -68,6 +69,32 @@ nct_status nct_cache_reserve(nct_cache *cache, size_t n, nct_error *err) {
                              (pages - cache->n_committed) * cache->page_bytes, err));
     cache->n_committed = pages;
     return NCT_OK;
+}
+
+nct_status nct_cache_copy(const nct_cache *from, size_t n, nct_cache *cache, nct_error *err) {
+    assert(n <= from->length && cache->page_bytes == from->page_bytes && !cache->backing.provide);
+    NCT_TRY(nct_cache_reserve(cache, n, err));
+    for (size_t page = 0; page * NCT_PAGE < n; page++) {
+        size_t left = n - page * NCT_PAGE, held = left < NCT_PAGE ? left : NCT_PAGE;
+        for (size_t i = 0; i < NCT_CACHE_SECTIONS; i++) {
+            nct_cache_section s = nct_cache_section_of(from, i, held);
+            for (size_t piece = 0; piece < s.n_pieces && s.used; piece++) {
+                size_t at = page * from->page_bytes + s.off + piece * s.piece_bytes;
+                memcpy(cache->pages + at, from->pages + at, s.used);
+            }
+        }
+    }
+    cache->length = n;
+    return NCT_OK;
+}
+
+void nct_cache_trim(nct_cache *cache, size_t n) {
+    size_t pages = n / NCT_PAGE + (n % NCT_PAGE != 0);
+    assert(n >= cache->length && !cache->backing.provide);
+    if (pages >= cache->n_committed)
+        return;
+    nct_pages_discard(cache->pages, pages * cache->page_bytes, (cache->n_committed - pages) * cache->page_bytes);
+    cache->n_committed = pages;
 }
 
 /* Writes what is there already, once a page of the system's. */

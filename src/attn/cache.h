@@ -55,6 +55,13 @@ void nct_cache_close(nct_cache *cache); /* zeroed is fine */
 /** Commits memory for positions below n. NCT_E_CONTEXT past the limit, NCT_E_MEMORY if refused. */
 nct_status nct_cache_reserve(nct_cache *cache, size_t n, nct_error *err);
 
+/** Makes `cache` hold the first n positions that another one of the same options and limit holds: a copy. The same
+ *  failures as nct_cache_reserve. Neither is made of files. */
+nct_status nct_cache_copy(const nct_cache *from, size_t n, nct_cache *cache, nct_error *err);
+
+/** Gives memory back that positions from n on have, n not below the length. Pages are memory. */
+void nct_cache_trim(nct_cache *cache, size_t n);
+
 /** Where the pool has several nodes: gives pages from first_page on, which were committed just now and hold
  *  nothing, memory on the nodes whose workers attend to their heads (few_rows_segment of attend.c). */
 void nct_cache_settle(const nct_cache *cache, size_t first_page, const nct_pool *pool);

@@ -239,15 +239,15 @@ static nct_status feed_prompt(nct_session *session, const int32_t *prompt, size_
 }
 
 /* What ends the answer at this token, if anything; the token is in the list already. */
-static bool is_over(const nct_session *session, const nct_answer_options *o, const filter *f, nct_answer *a) {
+static bool is_over(size_t limit, const nct_answer_options *o, const filter *f, nct_answer *a) {
     size_t n_before = a->n_prompt + a->n_ids - 1; /* tokens before this one */
     if (f->closed)
         a->finish = NCT_FINISH_CLOSED;
     else if (f->stopped)
         a->finish = NCT_FINISH_STOP;
-    else if (*nct_signals_flag())
+    else if (*nct_signals_flag() && !o->patient)
         a->finish = finish_of_signal();
-    else if ((o->max_tokens && a->n_ids >= o->max_tokens) || n_before >= (size_t)nct_session_limit(session))
+    else if ((o->max_tokens && a->n_ids >= o->max_tokens) || n_before >= limit)
         a->finish = NCT_FINISH_LENGTH;
     else
         return false;
@@ -257,7 +257,7 @@ static bool is_over(const nct_session *session, const nct_answer_options *o, con
 /* What takes the tokens. */
 struct taking {
     const nct_engine *engine;
-    const nct_session *session;
+    size_t limit; /* of the context */
     nct_text_stream *stream;
     filter *f;
     uint64_t began, first; /* the call; the first token */
@@ -290,7 +290,7 @@ static nct_status take_token(struct taking *k, int32_t id, bool *over) {
     const char *bytes = nct_text_stream_push(k->stream, id, &n);
     NCT_TRY(push(f, bytes, n, k->err));
     a->n_thinking += f->where == THINKING;
-    *over = is_over(k->session, f->o, f, a);
+    *over = is_over(k->limit, f->o, f, a);
     if (f->o->matcher && nct_matcher_is_done(f->o->matcher) && (!*over || a->finish == NCT_FINISH_LENGTH)) {
         a->finish = NCT_FINISH_STOP;
         *over = true;
@@ -385,12 +385,26 @@ static nct_status generate_part(struct taking *k, nct_session *session) {
     return k->status != NCT_OK ? k->status : status;
 }
 
+/* Nothing follows: what was held back is text, and calls are found in it. */
+static nct_status end_text(const nct_engine *engine, nct_text_stream *stream, filter *f, nct_error *err) {
+    const nct_answer_options *o = f->o;
+    nct_answer *a = f->answer;
+    size_t n;
+    if (!f->stopped) {
+        const char *bytes = nct_text_stream_end(stream, &n);
+        NCT_TRY(push(f, bytes, n, err));
+    }
+    NCT_TRY(finish(f, err));
+    if (!o->tools || a->text.n == 0)
+        return NCT_OK;
+    return nct_chat_calls(engine, a->text.data, a->text.n, o->tools, &a->content, &a->calls, err);
+}
+
 static nct_status generate(const nct_engine *engine, nct_session *session, const nct_answer_options *o,
                            nct_text_stream *stream, filter *f, uint64_t began, nct_error *err) {
     nct_answer *a = f->answer;
-    size_t n;
     struct taking k = {.engine = engine,
-                       .session = session,
+                       .limit = (size_t)nct_session_limit(session),
                        .stream = stream,
                        .f = f,
                        .began = began,
@@ -413,14 +427,7 @@ static nct_status generate(const nct_engine *engine, nct_session *session, const
     NCT_TRY(status);
     a->decode_s = seconds_since(k.first);
     a->n_decode = a->n_ids ? a->n_ids - 1 : 0;
-    if (!f->stopped) {
-        const char *bytes = nct_text_stream_end(stream, &n);
-        NCT_TRY(push(f, bytes, n, err));
-    }
-    NCT_TRY(finish(f, err));
-    if (!o->tools || a->text.n == 0)
-        return NCT_OK;
-    return nct_chat_calls(engine, a->text.data, a->text.n, o->tools, &a->content, &a->calls, err);
+    return end_text(engine, stream, f, err);
 }
 
 nct_status nct_answer_constrain(nct_constraint *constraint, const nct_session *session, size_t n_prompt, bool may_think,
@@ -461,6 +468,48 @@ nct_status nct_answer_make(const nct_engine *engine, nct_session *session, const
     nct_text_stream_close(stream);
     nct_bytes_reset(&f.held);
     return status;
+}
+
+struct nct_answering {
+    filter f;
+    struct taking k;
+};
+
+nct_status nct_answering_open(const nct_engine *engine, size_t n_prompt, size_t limit, const nct_answer_options *o,
+                              nct_answer *a, nct_answering **answering, nct_error *err) {
+    void *p = NULL;
+    *a = (nct_answer){.n_prompt = n_prompt, .has_thinking = o->in_thinking};
+    NCT_TRY(nct_alloc(&p, 1, sizeof(nct_answering), err));
+    nct_answering *k = p;
+    k->f = (filter){.o = o, .answer = a, .tags = all_tags, .where = o->in_thinking ? THINKING : o->find_thinking ? BEFORE : TEXT};
+    uint64_t now = nct_clock_ns();
+    k->k = (struct taking){.engine = engine, .limit = limit, .f = &k->f, .began = now, .first = now};
+    nct_status status = nct_text_stream_open(engine, o->continuation, &k->k.stream, err);
+    if (status == NCT_OK && o->prefix)
+        status = push(&k->f, o->prefix, strlen(o->prefix), err);
+    if (status != NCT_OK) {
+        nct_answering_close(k);
+        return status;
+    }
+    *answering = k;
+    return NCT_OK;
+}
+
+nct_status nct_answering_take(nct_answering *k, int32_t id, bool *over, nct_error *err) {
+    k->k.err = err;
+    return take_token(&k->k, id, over);
+}
+
+nct_status nct_answering_end(nct_answering *k, nct_error *err) {
+    return end_text(k->k.engine, k->k.stream, &k->f, err);
+}
+
+void nct_answering_close(nct_answering *k) {
+    if (!k)
+        return;
+    nct_text_stream_close(k->k.stream);
+    nct_bytes_reset(&k->f.held);
+    nct_free(k);
 }
 
 void nct_answer_close(nct_answer *a) {

@@ -26,6 +26,7 @@ typedef struct nct_answer_options {
     uint32_t sample;
     size_t max_tokens; /* 0: until the context is full */
     bool ignore_eos;
+    bool patient;       /* signals do not end it: the caller sees to them */
     bool continuation;  /* the answer continues a text: keep its leading space */
     bool find_thinking; /* look for a thinking block */
     bool in_thinking;   /* the prompt ends inside one */
@@ -78,6 +79,18 @@ void nct_answer_close(nct_answer *answer);
 static inline const char *nct_answer_reason(const nct_answer *a) {
     return a->calls && a->finish == NCT_FINISH_STOP ? "tool_calls" : nct_finish_name(a->finish);
 }
+
+/** The same for tokens that come from elsewhere, one by one: of a prompt of n_prompt tokens in a context of `limit`.
+ *  *options and *answer are borrowed until it is closed; times and counts of computing stay zero. */
+typedef struct nct_answering nct_answering;
+nct_status nct_answering_open(const nct_engine *engine, size_t n_prompt, size_t limit,
+                              const nct_answer_options *options, nct_answer *answer,
+                              nct_answering **answering, nct_error *err);
+/** *over: it is the last one. */
+nct_status nct_answering_take(nct_answering *answering, int32_t id, bool *over, nct_error *err);
+/** Nothing follows: what was held back is text. */
+nct_status nct_answering_end(nct_answering *answering, nct_error *err);
+void nct_answering_close(nct_answering *answering); /* NULL is fine */
 
 /** Tokens of a pass of decoding, on average: 1 without guesses. */
 static inline double nct_mean_accept(const nct_answer *a) {

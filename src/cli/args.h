@@ -111,6 +111,11 @@ typedef struct nct_args {
     int64_t preprocess; /* 0 none, 1 ultrafineweb */
     const char *tokenizer;
 
+    const char *parallel; /* batch: auto or a number; bench batch: a list of them */
+    const char *files_from, *shard;
+    bool lines, null_separated, resume, overwrite, retry_failed, ordered, fail_fast, keep;
+    int64_t max_errors, item_limit, sample;
+
     nct_list words;  /* what is no option, the command's own words left out */
     nct_list noops;  /* flags that were accepted and do nothing, as typed */
     uint8_t *origin; /* [number of options] nct_origin */
@@ -146,6 +151,8 @@ enum {
     NCT_CMD_FREQ = 1 << 25,
     NCT_CMD_FILTER = 1 << 26,
     NCT_CMD_BENCH_SPEC = 1 << 27,
+    NCT_CMD_BATCH = 1 << 29,
+    NCT_CMD_BENCH_BATCH = 1 << 30,
 };
 
 struct nct_cli;

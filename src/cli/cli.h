@@ -3,6 +3,7 @@
 #ifndef NCT_CLI_CLI_H
 #define NCT_CLI_CLI_H
 
+#include "base/bytes.h"
 #include "base/status.h"
 #include "cli/args.h"
 #include "cli/term.h"
@@ -14,6 +15,7 @@ typedef enum nct_exit {
     NCT_EXIT_USAGE = 2,   /* flags, no prompt, not a terminal */
     NCT_EXIT_MODEL = 3,   /* missing, damaged, unsupported */
     NCT_EXIT_CONTEXT = 4, /* the input does not fit */
+    NCT_EXIT_ITEMS = 5,   /* batch: some items failed */
     NCT_EXIT_LENGTH = 6,  /* --fail-on-length and the answer was cut; a constraint that -n does not suffice for */
     NCT_EXIT_CHECK = 7,   /* a regression, a threshold */
     NCT_EXIT_INTERRUPT = 130,
@@ -24,7 +26,9 @@ typedef enum nct_exit {
 typedef struct nct_cli {
     nct_args args;
     const nct_command *command; /* NULL: none was named */
+    char **argv;                /* as main got it */
     nct_term term;
+    nct_bytes *said; /* errors are added here instead of printed: those of one item of many. NULL: printed */
 } nct_cli;
 
 /** Prints an error of up to a few lines: what, why, what to type. Lines are separated by newlines in the
@@ -66,6 +70,8 @@ int nct_bench_mem_main(nct_cli *cli);
 int nct_bench_threads_main(nct_cli *cli);
 int nct_bench_depth_main(nct_cli *cli);
 int nct_bench_spec_main(nct_cli *cli);
+int nct_bench_batch_main(nct_cli *cli);
+int nct_batch_main(nct_cli *cli);
 int nct_convert_main(nct_cli *cli);
 int nct_doctor_main(nct_cli *cli);
 int nct_freq_main(nct_cli *cli);

@@ -18,6 +18,7 @@ static const topic topics[] = {
      "  2    usage: flags, no prompt, not a terminal\n"
      "  3    model: missing, damaged, of a kind this build cannot read\n"
      "  4    the input does not fit the context\n"
+     "  5    batch ended, or was ended by --fail-fast or --max-errors, with records that failed\n"
      "  6    --fail-on-length, and the answer was cut; a constraint that cannot be completed within -n, which is\n"
      "       found before anything is computed\n"
      "  7    a check failed: bench --baseline, eval drift, eval --min\n"

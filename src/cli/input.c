@@ -301,6 +301,17 @@ static void drop_final_newline(nct_bytes *text) {
         text->data[text->n] = 0;
 }
 
+int nct_input_clean(const nct_cli *cli, const char *name, nct_bytes *text) { return clean(cli, name, text); }
+
+nct_status nct_prompt_add(nct_prompt *prompt, const char *name, const nct_bytes *text, bool instruction,
+                          nct_error *err) {
+    NCT_TRY(add_part(prompt, name, false, text, err));
+    prompt->part[prompt->n_parts - 1].instruction = instruction;
+    return NCT_OK;
+}
+
+void nct_prompt_end(nct_prompt *prompt) { drop_final_newline(&prompt->text); }
+
 /* ------------------------------------------------------------------ files */
 
 typedef struct path_list {

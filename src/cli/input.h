@@ -42,6 +42,13 @@ int nct_input_read(const nct_cli *cli, const char *path, nct_bytes *text);
 /** Reads without cleaning: for data that is no prompt. */
 int nct_input_read_exact(const nct_cli *cli, const char *path, nct_bytes *text);
 
+/** Cleans a text that is at hand; `name` appears in complaints. */
+int nct_input_clean(const nct_cli *cli, const char *name, nct_bytes *text);
+/** Appends a part to the prompt, set apart by an empty line, and drops the newline that ends a prompt. */
+nct_status nct_prompt_add(nct_prompt *prompt, const char *name, const nct_bytes *text, bool instruction,
+                          nct_error *err);
+void nct_prompt_end(nct_prompt *prompt);
+
 /** Complains of a compressed file by its first bytes, with what to type instead. Returns an nct_exit. */
 int nct_input_refuse_packed(const nct_cli *cli, const char *name, const char *text, size_t n);
 

@@ -50,7 +50,7 @@ static int read_records(nct_journal *j) {
     return code;
 }
 
-int nct_journal_open(const nct_cli *cli, const char *path, nct_journal *j) {
+static int open_locked(const nct_cli *cli, const char *path, nct_journal *j) {
     nct_error err = {0};
     *j = (nct_journal){.cli = cli, .fd = -1};
     if (nct_copy_string(&j->path, path, strlen(path), &err) != NCT_OK)
@@ -60,7 +60,126 @@ int nct_journal_open(const nct_cli *cli, const char *path, nct_journal *j) {
         return nct_say_error(cli, NCT_EXIT_FAILURE, "%s cannot be written: %s", path, strerror(errno));
     if (flock(j->fd, LOCK_EX | LOCK_NB) != 0)
         return nct_say_error(cli, NCT_EXIT_USAGE, "%s is in use by another command", path);
-    return read_records(j);
+    return NCT_EXIT_OK;
+}
+
+int nct_journal_open(const nct_cli *cli, const char *path, nct_journal *j) {
+    int code = open_locked(cli, path, j);
+    return code == NCT_EXIT_OK ? read_records(j) : code;
+}
+
+/* ------------------------------------------------------------------ one by one */
+
+struct reading {
+    nct_journal_fn *take;
+    void *context;
+    bool damaged; /* the line before was no record */
+    size_t number;
+};
+
+static int take_line(nct_journal *j, struct reading *r, const char *line, size_t n) {
+    nct_json *json = NULL;
+    int code = NCT_EXIT_OK;
+    if (r->damaged) /* something follows, so it was not torn off */
+        return nct_say_error(j->cli, NCT_EXIT_FAILURE, "%s: line %zu is no record of an earlier run\ntry: another -o", j->path,
+                             r->number);
+    r->number++;
+    if (n == 0) {
+        j->n_bytes++;
+        return NCT_EXIT_OK;
+    }
+    if (nct_json_parse(j->path, line, n, &json, NULL) != NCT_OK || !nct_json_is_object(json))
+        r->damaged = true;
+    else if (r->take)
+        code = r->take(r->context, json, j->n_bytes, n);
+    nct_json_close(json);
+    if (!r->damaged)
+        j->n_bytes += n + 1;
+    return code;
+}
+
+static int read_each(nct_journal *j, struct reading *r) {
+    enum { BLOCK = 1 << 16 };
+    nct_bytes held = {0};
+    nct_error err = {0};
+    char block[BLOCK];
+    int code = NCT_EXIT_OK;
+    for (ssize_t n; code == NCT_EXIT_OK && (n = read(j->fd, block, sizeof block)) != 0;) {
+        if (n < 0 && errno == EINTR)
+            continue;
+        if (n < 0)
+            code = nct_say_error(j->cli, NCT_EXIT_FAILURE, "%s cannot be read: %s", j->path, strerror(errno));
+        else if (nct_bytes_add(&held, block, (size_t)n, &err) != NCT_OK)
+            code = nct_say_status(j->cli, &err);
+        size_t at = 0;
+        for (char *end; code == NCT_EXIT_OK && held.n > at && (end = memchr(held.data + at, '\n', held.n - at));) {
+            size_t length = (size_t)(end - held.data) - at;
+            code = take_line(j, r, held.data + at, length);
+            at += length + 1;
+        }
+        if (code == NCT_EXIT_OK && at) {
+            memmove(held.data, held.data + at, held.n - at);
+            held.n -= at;
+        }
+    }
+    nct_bytes_reset(&held);
+    return code;
+}
+
+/* Whether what follows the records, if anything, can be the beginning of one, or what a power cut leaves of it: what is
+ * somebody else's must not be cut away. */
+static bool is_torn(const nct_journal *j) {
+    char first;
+    ssize_t n = pread(j->fd, &first, 1, (off_t)j->n_bytes);
+    return n == 0 || (n == 1 && (first == '{' || first == 0));
+}
+
+int nct_journal_open_each(const nct_cli *cli, const char *path, bool anew, nct_journal_fn *take, void *context, nct_journal *j) {
+    struct reading r = {.take = take, .context = context};
+    int code = open_locked(cli, path, j);
+    if (code == NCT_EXIT_OK && !anew)
+        code = read_each(j, &r);
+    if (code == NCT_EXIT_OK && !anew && !is_torn(j))
+        code = nct_say_error(cli, NCT_EXIT_FAILURE, "%s does not end in a record of an earlier run\ntry: another -o", path);
+    if (code == NCT_EXIT_OK && (ftruncate(j->fd, (off_t)j->n_bytes) != 0 || lseek(j->fd, 0, SEEK_END) < 0))
+        code = nct_say_error(cli, NCT_EXIT_FAILURE, "%s cannot be written: %s", path, strerror(errno));
+    return code;
+}
+
+int nct_journal_each(const nct_journal *j, nct_journal_fn *take, void *context) {
+    struct reading r = {.take = take, .context = context};
+    nct_journal again = *j;
+    again.n_bytes = 0;
+    if (lseek(j->fd, 0, SEEK_SET) < 0)
+        return nct_say_error(j->cli, NCT_EXIT_FAILURE, "%s cannot be read: %s", j->path, strerror(errno));
+    int code = read_each(&again, &r);
+    lseek(j->fd, 0, SEEK_END);
+    return code;
+}
+
+int nct_journal_read(const nct_journal *j, uint64_t off, size_t n_bytes, nct_bytes *text) {
+    char block[4096];
+    nct_error err = {0};
+    text->n = 0;
+    while (text->n < n_bytes) {
+        size_t left = n_bytes - text->n;
+        ssize_t n = pread(j->fd, block, left < sizeof block ? left : sizeof block, (off_t)(off + text->n));
+        if (n < 0 && errno == EINTR)
+            continue;
+        if (n <= 0)
+            return nct_say_error(j->cli, NCT_EXIT_FAILURE, "%s cannot be read: %s", j->path, n ? strerror(errno) : "it became shorter");
+        if (nct_bytes_add(text, block, (size_t)n, &err) != NCT_OK)
+            return nct_say_status(j->cli, &err);
+    }
+    return NCT_EXIT_OK;
+}
+
+void nct_journal_sync(nct_journal *j) {
+    if (j->fd < 0 || !j->dirty || nct_clock_ns() - j->synced_ns < SYNC_NS)
+        return;
+    fsync(j->fd);
+    j->synced_ns = nct_clock_ns();
+    j->dirty = false;
 }
 
 const nct_json *nct_journal_find(const nct_journal *j, const char *key) {
@@ -85,10 +204,8 @@ int nct_journal_add(nct_journal *j, nct_bytes *line) {
         return nct_say_error(j->cli, NCT_EXIT_FAILURE, "%s cannot be written: %s", j->path, strerror(why));
     }
     j->n_bytes += line->n;
-    if (nct_clock_ns() - j->synced_ns > SYNC_NS) {
-        fsync(j->fd);
-        j->synced_ns = nct_clock_ns();
-    }
+    j->dirty = true;
+    nct_journal_sync(j);
     return NCT_EXIT_OK;
 }
 

@@ -24,6 +24,24 @@ static const nct_command commands[] = {
      "How stdin is read, and what is refused: noctule help pipes. A checkpoint without a chat template is\n"
      "continued as plain text.\n",
      nct_run_main},
+    {"batch", NCT_CMD_BATCH, "[IN.jsonl|FILE...]", "many prompts, several at a time, resumable",
+     "Records are JSON lines, {\"id\", \"prompt\"} or {\"id\", \"messages\"} or OpenAI's batch lines, from files that end in\n"
+     ".jsonl or from stdin; with --lines every line is a prompt; other files, and those of a list, are documents, and -p\n"
+     "is what to do with each. A record may bring text or file (with prompt, or -p, as the instruction), max_tokens,\n"
+     "temperature, top_p, top_k, min_p, seed, stop.\n"
+     "\n"
+     "Several are decoded together, which changes speed and never a text. A result is a record with id, text,\n"
+     "finish_reason and whatever it takes to do it again, or {\"id\", \"error\"}; OpenAI's lines get OpenAI's. Each is on\n"
+     "the disk once it is finished: after Ctrl-C, a kill or a power cut the same command with --resume goes on. Failed\n"
+     "records do not end a batch; exit 5 says that there were some.\n"
+     "\n"
+     "  noctule batch prompts.jsonl -o out.jsonl\n"
+     "  noctule batch prompts.jsonl -o out.jsonl --resume --retry-failed\n"
+     "  noctule batch tickets.jsonl --field body -p \"Which product is this about?\" -n 16 -o products.jsonl\n"
+     "  find docs -name '*.md' -print0 | noctule batch --files-from - -0 -p \"Summarise.\" -o '{dir}/{stem}.sum.md' --resume\n"
+     "  tail -f questions | noctule batch --lines > answers.jsonl\n"
+     "  noctule batch big.jsonl --shard 1/4 -o out.1.jsonl       (one of four machines)\n",
+     nct_batch_main},
     {"info", NCT_CMD_INFO, "[MODEL]", "what a checkpoint holds, and the memory it needs",
      "  noctule info\n"
      "  noctule info -v model.gguf    (every tensor)\n"
@@ -120,6 +138,13 @@ static const nct_command commands[] = {
      "  noctule bench spec -m 8b.nct --draft eagle --replay any.txt -n 256 --accept 0.58,0.59,0.65,0.68,0.73\n"
      "  noctule bench spec -m 8b.nct --draft eagle --replay any.txt -n 256 --accept '0.6:0.15:0.05,0.5:0.1;0.3~0.4'\n",
      nct_bench_spec_main},
+    {"bench batch", NCT_CMD_BENCH_BATCH, "", "speed over numbers of sequences decoded together",
+     "B sequences with prompts of PP tokens, read one after another, then TG tokens generated for all of them together:\n"
+     "the rate of each, and of all. Texts are the same for any B.\n"
+     "\n"
+     "  noctule bench batch -m 8b.nct\n"
+     "  noctule bench batch -m 8b.nct -np 1,4,8,16 -p 512 -n 64\n",
+     nct_bench_batch_main},
     {"bench", NCT_CMD_BENCH, "", "speed, beside what this machine can do at best",
      "pp N: processing a prompt of N tokens; tg N: generating N, one by one; @ dN: with N tokens held before.\n"
      "Rates are medians, spread is the median distance from them. The roof is measured in the same run:\n"
@@ -239,7 +264,7 @@ static void note_noops(const nct_cli *cli) {
 }
 
 int main(int argc, char **argv) {
-    nct_cli cli = {0};
+    nct_cli cli = {.argv = argv};
     signal(SIGPIPE, SIG_IGN);
     signal(SIGXFSZ, SIG_IGN); /* a file that may not grow further is an error of writing, with its line */
     nct_term_init(&cli.term);

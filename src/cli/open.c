@@ -436,6 +436,8 @@ static uint64_t room_for_cache(const nct_args *a, const nct_model_info *info) {
     return left / 10 * 8;
 }
 
+uint64_t nct_cache_room(const nct_cli *cli, const nct_model_info *info) { return room_for_cache(&cli->args, info); }
+
 /* What a session of so many tokens needs, and what there is. */
 typedef struct need {
     size_t n_tokens;

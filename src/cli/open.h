@@ -33,6 +33,9 @@ nct_session_options nct_take_session(const nct_cli *cli, const nct_knobs *knobs)
 /** One line on weights that were copied from a bundle's shared pages; false if none were. */
 bool nct_copied_line(const nct_model_info *info, char *buf, size_t n_buf);
 
+/** What is left for caches in memory, beside the weights: of --mem, or of the machine's memory. */
+uint64_t nct_cache_room(const nct_cli *cli, const nct_model_info *info);
+
 /** The most tokens that a session may hold under --rope. */
 size_t nct_window(const nct_cli *cli, const nct_model_info *info);
 

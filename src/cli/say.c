@@ -9,6 +9,7 @@
 static const char *const code_names[] = {
     [NCT_EXIT_FAILURE] = "failure",          [NCT_EXIT_USAGE] = "usage",   [NCT_EXIT_MODEL] = "model",
     [NCT_EXIT_CONTEXT] = "context_overflow", [NCT_EXIT_LENGTH] = "length",
+    [NCT_EXIT_ITEMS] = "items",
     [NCT_EXIT_CHECK] = "check",
 };
 
@@ -65,6 +66,10 @@ int nct_say_error(const nct_cli *cli, int code, const char *fmt, ...) {
     va_start(args, fmt);
     vsnprintf(text, sizeof text, fmt, args);
     va_end(args);
+    if (cli->said) {
+        nct_bytes_add_str(cli->said, text, NULL);
+        return code;
+    }
     nct_term_clear_line(&cli->term);
     if (cli->args.error_format == 1) {
         print_json(code, text);

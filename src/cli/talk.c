@@ -235,13 +235,13 @@ static nct_status prompt_with_prefix(const nct_talk *t, const char *prefix, int3
 }
 
 /* The last tokens as text say whether a thinking block stands open. */
-static nct_status ends_thinking(const nct_talk *t, const int32_t *ids, size_t n_ids, bool *in_thinking,
-                                nct_error *err) {
+nct_status nct_ends_thinking(const nct_engine *engine, const int32_t *ids, size_t n_ids, bool *in_thinking,
+                             nct_error *err) {
     static const char tag[] = "<think>";
     enum { TAIL = 16 };
     size_t n = n_ids < TAIL ? n_ids : TAIL, n_text;
     char *text = NULL;
-    NCT_TRY(nct_decode(t->engine, ids + n_ids - n, n, true, &text, &n_text, err));
+    NCT_TRY(nct_decode(engine, ids + n_ids - n, n, true, &text, &n_text, err));
     while (n_text && text[n_text - 1] == '\n')
         n_text--;
     *in_thinking =
@@ -270,7 +270,7 @@ nct_status nct_talk_prompt(nct_talk *t, const char *prefix, int32_t **ids, size_
         nct_free(bare);
     }
     NCT_TRY(splice(t, ids, n_ids, err));
-    return ends_thinking(t, rendered, n_rendered, in_thinking, err);
+    return nct_ends_thinking(t->engine, rendered, n_rendered, in_thinking, err);
 }
 
 /* How many of the generated ids make up the text: not the end token, not what a stop string cut off. */

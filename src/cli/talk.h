@@ -47,6 +47,10 @@ nct_status nct_talk_tell(nct_talk *talk, const char *text, size_t n, nct_error *
 nct_status nct_talk_prompt(nct_talk *talk, const char *prefix, int32_t **ids, size_t *n_ids,
                            bool *in_thinking, nct_error *err);
 
+/** Whether ids end in an open thinking block. */
+nct_status nct_ends_thinking(const nct_engine *engine, const int32_t *ids, size_t n_ids, bool *in_thinking,
+                             nct_error *err);
+
 /** Takes the answer over as the assistant's turn. */
 nct_status nct_talk_answered(nct_talk *talk, const nct_answer *answer, nct_error *err);
 

@@ -62,7 +62,8 @@ int nct_term_width(void) {
 /* ------------------------------------------------------------------ signals */
 
 /* The one thing that cannot be handed down: a handler gets nothing but a number. */
-static volatile sig_atomic_t flag, dim_fd = -1, window_changed, stop_typed, keys_open;
+static volatile sig_atomic_t flag, dim_fd = -1, window_changed, stop_typed, keys_open, finish_first;
+static volatile int now_flag;
 static struct termios lines_mode; /* of the terminal while keys_open is not set */
 
 static void on_signal(int number) {
@@ -70,6 +71,11 @@ static void on_signal(int number) {
         window_changed = 1;
     } else if (number == SIGTSTP) {
         stop_typed = 1;
+    } else if (finish_first && number != SIGALRM) {
+        if (number != SIGINT || flag)
+            now_flag = number;
+        if (number != SIGINT || flag == 0)
+            flag = number;
     } else if (number == SIGINT && flag == SIGINT) {
         if (keys_open)
             tcsetattr(STDIN_FILENO, TCSANOW, &lines_mode);
@@ -104,6 +110,9 @@ void nct_signals_catch(void) {
 const volatile sig_atomic_t *nct_signals_flag(void) { return &flag; }
 
 void nct_signals_clear(void) { flag = 0; }
+
+void nct_signals_finish_first(bool lenient) { finish_first = lenient; }
+const volatile int *nct_signals_now(void) { return &now_flag; }
 
 void nct_signals_alarm(double seconds) {
     struct itimerval timer = {0};

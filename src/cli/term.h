@@ -34,6 +34,10 @@ void nct_signals_catch(void);
 /** The flag: 0, or the number of the signal; SIGALRM when the time is up. */
 const volatile sig_atomic_t *nct_signals_flag(void);
 void nct_signals_clear(void);
+/** For commands that finish what they have begun: with `lenient` a second Ctrl-C does not end the process, but raises
+ *  the flag of nct_signals_now, as SIGTERM and SIGHUP do. Nothing that is begun is finished then. */
+void nct_signals_finish_first(bool lenient);
+const volatile int *nct_signals_now(void);
 
 /** Sets the flag to SIGALRM after so many seconds; 0 or NaN: never. */
 void nct_signals_alarm(double seconds);

@@ -67,7 +67,7 @@ static nct_status embed(nct_calibration *c, size_t index, const int32_t *ids, in
     if (front)
         sequence[0] = bos;
     memcpy(sequence + front, ids, (c->length - front) * sizeof *ids);
-    nct_forward_begin(&r->exec, &r->model, &r->work, &(nct_batch){.id = sequence, .n = c->length});
+    nct_forward_begin(&r->exec, &r->model, &r->work, &(nct_rows){.batch = {.id = sequence, .n = c->length}}, 1);
     memcpy(c->x + index * c->length * hidden, r->work.x, c->length * hidden * sizeof(float));
     nct_free(block);
     return NCT_OK;
@@ -121,8 +121,8 @@ static nct_status run(const nct_calibration *c, const nct_runner *runner, struct
     int32_t *none = NULL;
     void *block = NULL;
     NCT_TRY(nct_alloc(&block, c->length, sizeof *none, err));
-    nct_batch batch = {.id = block, .n = c->length};
-    nct_forward_begin(&r->exec, &r->model, &r->work, &batch); /* for the rotations, which are those of all */
+    nct_rows part = {.cache = &r->cache, .attend = &r->attend, .batch = {.id = block, .n = c->length}};
+    nct_forward_begin(&r->exec, &r->model, &r->work, &part, 1); /* for the rotations, which are those of all */
     r->exec.scratch = &r->work.arena;
     nct_status status = NCT_OK;
     for (size_t i = 0; i < c->n_sequences && status == NCT_OK; i++) {
@@ -132,7 +132,7 @@ static nct_status run(const nct_calibration *c, const nct_runner *runner, struct
         }
         memcpy(r->work.x, c->x + i * n, n * sizeof(float));
         r->observer.satisfied = false;
-        nct_layer_run(&r->exec, &r->model, &r->attend, 0, &r->cache, &r->work, &batch);
+        nct_layer_run(&r->exec, &r->model, 0, &part, 1, &r->work);
         if (out)
             memcpy(out + i * n, r->work.x, n * sizeof(float));
     }

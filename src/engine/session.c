@@ -45,8 +45,9 @@ static nct_status choose_rope(const nct_engine *engine, const nct_session_option
     return NCT_OK;
 }
 
-nct_status nct_session_open(nct_engine *engine, const nct_session_options *options, nct_session **session, nct_error *err) {
-    nct_session_options o = options ? *options : (nct_session_options){0};
+nct_status nct_session_settle(const nct_engine *engine, const nct_session_options *options, nct_session_terms *terms,
+                              nct_error *err) {
+    nct_session_options o = *options;
     const nct_config *c = &engine->model.config;
     bool is_long = false;
     NCT_TRY(choose_rope(engine, &o, &is_long, err));
@@ -65,6 +66,23 @@ nct_status nct_session_open(nct_engine *engine, const nct_session_options *optio
         return nct_fail(err, NCT_E_ARGUMENT, "exact mode keeps its cache in float32");
     if (!engine->model.weights.layer)
         return nct_fail(err, NCT_E_ARGUMENT, "%s was opened for its text only", engine->name);
+    nct_session_terms t = {.is_long = is_long, .limit = limit, .chunk = o.chunk ? (size_t)o.chunk : CHUNK};
+    if (t.chunk > limit)
+        t.chunk = limit;
+    if (o.sparse == NCT_SPARSE_ON || (o.sparse == NCT_SPARSE_AUTO && c->sparse_trained)) {
+        t.sparse = c->sparse;
+        t.sparse.exact_lse = o.sparse_r1;
+        t.sparse.local_forced -= o.sparse_r1;
+    }
+    *terms = t;
+    return NCT_OK;
+}
+
+nct_status nct_session_open(nct_engine *engine, const nct_session_options *options, nct_session **session, nct_error *err) {
+    nct_session_options o = options ? *options : (nct_session_options){0};
+    const nct_config *c = &engine->model.config;
+    nct_session_terms terms;
+    NCT_TRY(nct_session_settle(engine, &o, &terms, err));
     void *p = NULL;
     NCT_TRY(nct_alloc(&p, 1, sizeof(nct_session), err));
     nct_session *s = p;
@@ -75,19 +93,13 @@ nct_status nct_session_open(nct_engine *engine, const nct_session_options *optio
     nct_adapt_init(&s->adapt);
     if (s->adaptive && o.learned) /* on failure it stays as it is */
         nct_adapt_load("what was learned", o.learned, o.n_learned, &s->adapt, NULL);
-    s->chunk = o.chunk ? (size_t)o.chunk : CHUNK;
-    if (s->chunk > limit)
-        s->chunk = limit;
-    if (o.sparse == NCT_SPARSE_ON || (o.sparse == NCT_SPARSE_AUTO && c->sparse_trained)) {
-        s->attend.sparse = c->sparse;
-        s->attend.sparse.exact_lse = o.sparse_r1;
-        s->attend.sparse.local_forced -= o.sparse_r1;
-        s->decide_by_prompt = o.decide_by_prompt;
-    }
+    s->chunk = terms.chunk;
+    s->attend.sparse = terms.sparse;
+    s->decide_by_prompt = o.decide_by_prompt && terms.sparse.enabled;
     nct_status status = nct_cache_open(&(nct_cache_options){.n_layers = c->n_layers,
                                                             .n_kv_heads = c->n_kv_heads,
                                                             .head_dim = c->head_dim,
-                                                            .limit = limit,
+                                                            .limit = terms.limit,
                                                             .k_type = nct_engine_kv_type(engine, o.keys),
                                                             .v_type = nct_engine_kv_type(engine, o.values),
                                                             .sparse = &s->attend.sparse},
@@ -95,7 +107,7 @@ nct_status nct_session_open(nct_engine *engine, const nct_session_options *optio
     if (status == NCT_OK)
         status = nct_work_open(&engine->model, &s->attend, &s->cache, s->chunk > s->n_guess ? s->chunk : s->n_guess,
                                nct_pool_size(engine->pool), &s->work, err);
-    s->work.rope = is_long ? &engine->model.long_rope : &engine->model.rope;
+    s->work.rope = terms.is_long ? &engine->model.long_rope : &engine->model.rope;
     if (status == NCT_OK) { /* before anything in them is touched */
         nct_pages_advise(s->cache.pages, s->cache.page_bytes * s->cache.n_pages, engine->huge);
         nct_pages_advise(s->work.arena.data, s->work.arena.n_bytes, engine->huge);
@@ -183,9 +195,11 @@ nct_status nct_session_make_room(nct_session *s, size_t first, size_t n, nct_err
     return NCT_OK;
 }
 
-void nct_session_use_threads(const nct_session *s, size_t n) {
-    nct_pool_use(s->engine->pool, n <= STEP_ROWS ? s->engine->n_threads : s->engine->n_threads_batch);
+void nct_engine_use_threads(const nct_engine *e, size_t n) {
+    nct_pool_use(e->pool, n <= STEP_ROWS ? e->n_threads : e->n_threads_batch);
 }
+
+void nct_session_use_threads(const nct_session *s, size_t n) { nct_engine_use_threads(s->engine, n); }
 
 nct_status nct_session_feed(nct_session *s, const int32_t *ids, size_t n_ids, const nct_feed_options *options, nct_error *err) {
     nct_feed_options o = options ? *options : (nct_feed_options){0};

@@ -43,6 +43,16 @@ struct nct_session {
     void *choice_context;
 };
 
+/** What options come to for an engine: the table, the most tokens, the rows of a prompt computed together, how rows
+ *  attend. Options that are out of range or cannot be had are refused. */
+typedef struct nct_session_terms {
+    bool is_long;
+    size_t limit, chunk;
+    nct_sparse sparse;
+} nct_session_terms;
+nct_status nct_session_settle(const nct_engine *engine, const nct_session_options *options, nct_session_terms *terms,
+                              nct_error *err);
+
 /** Makes room for n positions from `first` on. */
 nct_status nct_session_make_room(nct_session *session, size_t first, size_t n, nct_error *err);
 
@@ -51,6 +61,7 @@ nct_status nct_session_grow(nct_session *session, size_t n, nct_error *err);
 
 /** Threads for a batch of n rows. */
 void nct_session_use_threads(const nct_session *session, size_t n);
+void nct_engine_use_threads(const nct_engine *engine, size_t n);
 
 /** There are logits, and n_prompt is within what is held: else NCT_E_ARGUMENT. */
 nct_status nct_session_can_sample(const nct_session *session, int n_prompt, nct_error *err);

@@ -66,19 +66,21 @@ struct passing {
     const nct_exec *exec;
     const nct_model *model;
     nct_work *work;
-    const nct_batch *batch;
+    const nct_rows *part;
 };
 
 static void embed_row(void *context, int task, int worker) {
     (void)worker;
     const struct passing *k = context;
     const nct_config *c = &k->model->config;
-    size_t t = (size_t)task;
+    size_t t = (size_t)task, row = t;
+    const nct_rows *part = nct_rows_part(k->part, &row);
     float *x = k->work->x + t * c->hidden;
-    nct_linear_row(&k->model->weights.embedding, (size_t)k->batch->id[t], x, k->work->h + t * c->hidden);
+    nct_linear_row(&k->model->weights.embedding, (size_t)part->batch.id[row], x, k->work->h + t * c->hidden);
     for (size_t i = 0; i < c->hidden; i++)
         x[i] *= c->scale_emb;
-    nct_rope_at(k->work->rope ? k->work->rope : &k->model->rope, nct_batch_position(k->batch, t), k->work->cos + t * c->head_dim / 2, k->work->sin + t * c->head_dim / 2);
+    nct_rope_at(part->rope ? part->rope : &k->model->rope, nct_batch_position(&part->batch, row),
+                k->work->cos + t * c->head_dim / 2, k->work->sin + t * c->head_dim / 2);
 }
 
 static void final_row(void *context, int task, int worker) {
@@ -91,9 +93,9 @@ static void final_row(void *context, int task, int worker) {
         x[i] /= c->logit_divisor;
 }
 
-void nct_forward_begin(const nct_exec *exec, const nct_model *model, nct_work *work, const nct_batch *batch) {
-    struct passing k = {exec, model, work, batch};
-    nct_pool_run(exec->pool, (int)batch->n, embed_row, &k);
+void nct_forward_begin(const nct_exec *exec, const nct_model *model, nct_work *work, const nct_rows *part, size_t n_parts) {
+    struct passing k = {exec, model, work, part};
+    nct_pool_run(exec->pool, (int)nct_rows_count(part, n_parts), embed_row, &k);
 }
 
 void nct_forward_end(const nct_exec *exec, const nct_model *model, nct_work *work, size_t n) {
@@ -111,28 +113,38 @@ static void tap(const nct_model *model, nct_work *work, size_t n_rows, size_t i)
             memcpy(work->taps + (row * NCT_TAPS + t) * hidden, work->x + row * hidden, hidden * sizeof *work->x);
 }
 
-nct_status nct_forward(const nct_exec *exec, const nct_model *model, const nct_attend_options *options, nct_cache *cache,
-                       nct_work *work, const nct_batch *batch, const nct_between *between, nct_error *err) {
+nct_status nct_forward_parts(const nct_exec *exec, const nct_model *model, const nct_rows *part, size_t n_parts,
+                             nct_work *work, const nct_between *between, nct_error *err) {
     nct_between b = between ? *between : (nct_between){0};
-    assert(batch->first == cache->length && batch->n <= work->rows);
     nct_exec with_scratch = *exec;
     with_scratch.scratch = &work->arena;
-    if (batch->parent)
-        nct_branches_take(&work->branches, batch);
-    nct_forward_begin(exec, model, work, batch);
+    size_t n_rows = nct_rows_count(part, n_parts);
+    assert(n_rows <= work->rows && n_parts <= NCT_ATTEND_PARTS);
+    for (size_t i = 0; i < n_parts; i++)
+        assert(part[i].batch.n && part[i].batch.first == part[i].cache->length && (n_parts == 1 || !part[i].batch.parent));
+    nct_forward_begin(exec, model, work, part, n_parts);
     for (size_t i = 0; i < model->config.n_layers; i++) {
         if (b.stop && *b.stop)
             return nct_fail(err, NCT_E_STOPPED, "stopped at layer %zu of %zu", i, model->config.n_layers);
         if (work->taps)
-            tap(model, work, batch->n, i);
-        nct_layer_run(&with_scratch, model, options, i, cache, work, batch);
+            tap(model, work, n_rows, i);
+        nct_layer_run(&with_scratch, model, i, part, n_parts, work);
         if (b.done)
             b.done(b.context, i + 1);
     }
-    nct_forward_end(exec, model, work, batch->n);
-    if (!batch->parent)
-        cache->length = batch->first + batch->n;
+    nct_forward_end(exec, model, work, n_rows);
+    for (size_t i = 0; i < n_parts; i++)
+        if (!part[i].batch.parent)
+            part[i].cache->length = part[i].batch.first + part[i].batch.n;
     return NCT_OK;
+}
+
+nct_status nct_forward(const nct_exec *exec, const nct_model *model, const nct_attend_options *options, nct_cache *cache,
+                       nct_work *work, const nct_batch *batch, const nct_between *between, nct_error *err) {
+    if (batch->parent)
+        nct_branches_take(&work->branches, batch);
+    nct_rows part = {.cache = cache, .attend = options, .rope = work->rope, .batch = *batch};
+    return nct_forward_parts(exec, model, &part, 1, work, between, err);
 }
 
 void nct_forward_logits(const nct_exec *exec, const nct_model *model, nct_work *work, size_t row, size_t n,

@@ -16,7 +16,7 @@ typedef struct nct_model {
 
 enum { NCT_TAPS = 3 };
 
-/** Buffers of a pass over at most `rows` tokens; owned by a session. */
+/** Buffers of a pass over at most `rows` tokens; owned by a session or a batcher. */
 typedef struct nct_work {
     size_t rows;
     nct_arena arena;  /* all buffers below, then scratch of the calls */
@@ -37,10 +37,26 @@ nct_status nct_work_open(const nct_model *model, const nct_attend_options *optio
                          int n_threads, nct_work *work, nct_error *err);
 void nct_work_close(nct_work *work); /* zeroed is fine */
 
+/** Rows of one timeline in a pass; those of several parts lie one after another. */
+typedef struct nct_rows {
+    nct_cache *cache; /* a timeline is in one part at most */
+    const nct_attend_options *attend;
+    const nct_rope *rope; /* NULL: the model's native table */
+    nct_batch batch;
+} nct_rows;
+
+/** Rows of all parts. */
+static inline size_t nct_rows_count(const nct_rows *part, size_t n_parts) {
+    size_t n = 0;
+    for (size_t i = 0; i < n_parts; i++)
+        n += part[i].batch.n;
+    return n;
+}
+
 /** The first and the last part of a pass, for whoever runs the layers between by itself. Begin: work->x [n]
- *  [hidden] are the embeddings of the batch, and the rows' rotations are at hand. End: the final norm of n
- *  rows of work->x, divided for the head. */
-void nct_forward_begin(const nct_exec *exec, const nct_model *model, nct_work *work, const nct_batch *batch);
+ *  [hidden] are the embeddings of the parts' rows, and the rows' rotations are at hand; caches and options are not
+ *  looked at. End: the final norm of n rows of work->x, divided for the head. */
+void nct_forward_begin(const nct_exec *exec, const nct_model *model, nct_work *work, const nct_rows *part, size_t n_parts);
 void nct_forward_end(const nct_exec *exec, const nct_model *model, nct_work *work, size_t n);
 
 /** What happens between layers. */
@@ -56,6 +72,10 @@ typedef struct nct_between {
  *  read. batch->first must be cache->length and ids valid. `between` may be NULL. */
 nct_status nct_forward(const nct_exec *exec, const nct_model *model, const nct_attend_options *options, nct_cache *cache,
                        nct_work *work, const nct_batch *batch, const nct_between *between, nct_error *err);
+
+/** The same for chains of several timelines, whose rows are computed together: each has the bits that it has alone. */
+nct_status nct_forward_parts(const nct_exec *exec, const nct_model *model, const nct_rows *part, size_t n_parts,
+                             nct_work *work, const nct_between *between, nct_error *err);
 
 /** logits [n][n_vocab] of rows [row, row + n) of work->x. */
 void nct_forward_logits(const nct_exec *exec, const nct_model *model, nct_work *work, size_t row, size_t n,

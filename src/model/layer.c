@@ -9,9 +9,8 @@ struct running {
     const nct_exec *exec;
     const nct_model *model;
     const nct_layer_weights *weights;
-    const nct_cache *cache;
     nct_work *work;
-    const nct_batch *batch;
+    const nct_rows *part;
     size_t layer;
 };
 
@@ -31,7 +30,8 @@ static void position_row(void *context, int task, int worker) {
     (void)worker;
     const struct running *k = context;
     const nct_config *c = &k->model->config;
-    size_t t = (size_t)task, d = c->head_dim, half = d / 2;
+    size_t t = (size_t)task, row = t, d = c->head_dim, half = d / 2;
+    const nct_rows *part = nct_rows_part(k->part, &row);
     const float *cos = k->work->cos + t * half, *sin = k->work->sin + t * half;
     float *q = k->work->q + t * c->n_heads * d, *key = k->work->k + t * c->n_kv_heads * d;
     const float *value = k->work->v + t * c->n_kv_heads * d;
@@ -40,15 +40,15 @@ static void position_row(void *context, int task, int worker) {
     float scale = 1.0f / sqrtf((float)d);
     for (size_t i = 0; i < c->n_heads * d; i++)
         q[i] *= scale;
-    k->exec->kernels->query(k->cache->k_type, q, c->n_heads, d,
+    k->exec->kernels->query(part->cache->k_type, q, c->n_heads, d,
                             k->work->query + t * c->n_heads * nct_query_bytes(d));
-    if (k->batch->parent) {
-        memcpy(nct_branches_key(&k->work->branches, k->layer, t), key, c->n_kv_heads * d * sizeof *key);
-        memcpy(nct_branches_value(&k->work->branches, k->layer, t), value, c->n_kv_heads * d * sizeof *value);
+    if (part->batch.parent) {
+        memcpy(nct_branches_key(&k->work->branches, k->layer, row), key, c->n_kv_heads * d * sizeof *key);
+        memcpy(nct_branches_value(&k->work->branches, k->layer, row), value, c->n_kv_heads * d * sizeof *value);
         return;
     }
     for (size_t kv = 0; kv < c->n_kv_heads; kv++)
-        nct_cache_store(k->cache, k->layer, kv, k->batch->first + t, key + kv * d, value + kv * d);
+        nct_cache_store(part->cache, k->layer, kv, part->batch.first + row, key + kv * d, value + kv * d);
 }
 
 /* x += branch * residual scale */
@@ -73,12 +73,36 @@ static void swiglu_row(void *context, int task, int worker) {
     k->exec->kernels->swiglu(k->work->gate + at, k->work->up + at, n, k->work->gate + at);
 }
 
-void nct_layer_run(const nct_exec *exec, const nct_model *model, const nct_attend_options *options, size_t layer,
-                   const nct_cache *cache, nct_work *work, const nct_batch *batch) {
+/* Each part's rows over its own cache. */
+static void attend_parts(const nct_exec *exec, const nct_config *c, size_t layer, const nct_rows *part, size_t n_parts,
+                         nct_work *work) {
+    nct_attend_part parts[NCT_ATTEND_PARTS];
+    size_t row = 0, width = c->n_heads * c->head_dim;
+    for (size_t i = 0; i < n_parts; row += part[i++].batch.n) {
+        const nct_rows *p = &part[i];
+        if (p->batch.parent)
+            nct_branches_lay(exec, &work->branches, p->cache, layer, &p->batch);
+        else if (p->attend->sparse.enabled)
+            nct_pooled_update(exec, p->cache, layer, &p->batch);
+        parts[i] = (nct_attend_part){.options = p->attend,
+                                     .cache = p->cache,
+                                     .batch = &p->batch,
+                                     .q = work->query + row * c->n_heads * nct_query_bytes(c->head_dim),
+                                     .out = work->att + row * width};
+    }
+    if (n_parts > 1)
+        nct_attend_parts(exec, parts, n_parts, layer, c->n_heads);
+    else
+        nct_attend(exec, part->attend, part->cache, part->batch.parent ? &work->branches : NULL, layer, &part->batch,
+                   c->n_heads, parts->q, parts->out);
+}
+
+void nct_layer_run(const nct_exec *exec, const nct_model *model, size_t layer, const nct_rows *part, size_t n_parts,
+                   nct_work *work) {
     const nct_config *c = &model->config;
     const nct_layer_weights *w = &model->weights.layer[layer];
-    struct running k = {exec, model, w, cache, work, batch, layer};
-    size_t n = batch->n, n_q = c->n_heads * c->head_dim, n_kv = c->n_kv_heads * c->head_dim;
+    struct running k = {exec, model, w, work, part, layer};
+    size_t n = nct_rows_count(part, n_parts), n_q = c->n_heads * c->head_dim, n_kv = c->n_kv_heads * c->head_dim;
     int rows = (int)n;
 
     /* 1. attention branch */
@@ -90,12 +114,7 @@ void nct_layer_run(const nct_exec *exec, const nct_model *model, const nct_atten
     if (nct_exec_satisfied(exec))
         return;
     nct_pool_run(exec->pool, rows, position_row, &k);
-    if (batch->parent)
-        nct_branches_lay(exec, &work->branches, cache, layer, batch);
-    else if (options->sparse.enabled)
-        nct_pooled_update(exec, cache, layer, batch);
-    nct_attend(exec, options, cache, batch->parent ? &work->branches : NULL, layer, batch, c->n_heads,
-               work->query, work->att);
+    attend_parts(exec, c, layer, part, n_parts, work);
     nct_linear_run(exec, &(nct_linear_job){&w->o, work->att, n_q, work->h, c->hidden}, 1, n);
     if (nct_exec_satisfied(exec))
         return;

@@ -4,10 +4,16 @@
 
 #include "model/forward.h"
 
-/** work->x [n][hidden] in and out. Keys and values of the batch go into the cache, those of a tree into
- *  work->branches. Returns early
- *  where exec's observer is satisfied, with work->x undefined. */
-void nct_layer_run(const nct_exec *exec, const nct_model *model, const nct_attend_options *options, size_t layer,
-                   const nct_cache *cache, nct_work *work, const nct_batch *batch);
+/** work->x [n][hidden] in and out, the rows of the parts one after another. Keys and values go into the parts' caches,
+ *  those of a tree into work->branches. Returns early where exec's observer is satisfied, with work->x undefined. */
+void nct_layer_run(const nct_exec *exec, const nct_model *model, size_t layer, const nct_rows *part, size_t n_parts,
+                   nct_work *work);
+
+/** The part of a row of a pass; *row becomes its number in it. */
+static inline const nct_rows *nct_rows_part(const nct_rows *part, size_t *row) {
+    for (; *row >= part->batch.n; part++)
+        *row -= part->batch.n;
+    return part;
+}
 
 #endif

@@ -1,0 +1,627 @@
+/* Many prompts, several at a time: records come in, sequences are decoded together, results go out as they come. */
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/clock.h"
+#include "base/rng.h"
+#include "cli/batch_progress.h"
+#include "cli/batch_results.h"
+#include "cli/open.h"
+
+enum {
+    WIDTH = 8
+}; /* of -np auto: beyond it a step takes as much longer as it does more; fits() bounds it by memory */
+
+typedef struct batch batch;
+
+typedef struct job {
+    batch *b;
+    nct_item item;
+    uint64_t order, bytes; /* items due before it; what its cache may take */
+    bool active, over;
+} job;
+
+struct batch {
+    const nct_cli *cli;
+    nct_recipe recipe;
+    nct_source *source;
+    nct_batch_record record;
+    nct_results results;
+    nct_batcher *batcher;
+    job job[NCT_BATCHER_MAX];
+    size_t width;
+    uint64_t room; /* bytes of all caches */
+    /* which records */
+    int64_t shard, n_shards;
+    uint64_t n_records;  /* of the input, read */
+    uint64_t n_of_shard; /* of them, of this shard */
+    uint64_t n_chosen;   /* of these, wanted */
+    uint64_t n_total,
+        n_wanted; /* with --sample: records of this shard that there are, and how many of them */
+    /* how it goes */
+    nct_item next; /* prepared, and waiting for room */
+    bool has_next, ended, stopping, said_stopping, complete;
+    uint64_t n_due, n_skipped,
+        n_failed_before; /* items to be done so far; those there already, of them failed */
+    nct_batch_state state;
+    nct_batch_progress progress;
+    uint64_t n_read_before; /* tokens, of prompts of finished items */
+    uint64_t began_ns;
+    int code;
+};
+
+static double seconds_since(uint64_t began) { return (double)(nct_clock_ns() - began) * 1e-9; }
+
+/* ------------------------------------------------------------------ options */
+
+static int take_shard(batch *b) {
+    const char *text = b->cli->args.shard, *slash = text ? strchr(text, '/') : NULL;
+    char first[24];
+    b->n_shards = 1;
+    if (!text)
+        return NCT_EXIT_OK;
+    snprintf(first, sizeof first, "%.*s", slash && slash - text < 20 ? (int)(slash - text) : 0, text);
+    if (!slash || !nct_parse_count(slash + 1, 1, 1e9, &b->n_shards) ||
+        !nct_parse_count(first, 1, (double)b->n_shards, &b->shard))
+        return nct_say_error(b->cli, NCT_EXIT_USAGE, "--shard %s: expected i/n, as 1/4 to 4/4", text);
+    return NCT_EXIT_OK;
+}
+
+static int take_width(batch *b) {
+    const char *text = b->cli->args.parallel;
+    int64_t n;
+    if (!text || strcmp(text, "auto") == 0)
+        return NCT_EXIT_OK;
+    if (!nct_parse_count(text, 1, NCT_BATCHER_MAX, &n))
+        return nct_say_error(b->cli, NCT_EXIT_USAGE, "-np %s: expected auto or a number from 1 to %d", text,
+                             NCT_BATCHER_MAX);
+    b->width = (size_t)n;
+    return NCT_EXIT_OK;
+}
+
+static int check_options(batch *b) {
+    const nct_args *a = &b->cli->args;
+    nct_knobs knobs;
+    int code = nct_take_knobs(b->cli, &knobs);
+    if (code == NCT_EXIT_OK && knobs.decide_by_prompt)
+        code = nct_say_error(b->cli, NCT_EXIT_USAGE,
+                             "-X sparse.decide=prompt: items share what they have in common, so no prompt "
+                             "decides as a whole\ntry: noctule run");
+    if (code == NCT_EXIT_OK && a->seed > (int64_t)1 << 53)
+        code = nct_say_error(b->cli, NCT_EXIT_USAGE, "--seed %lld: records hold numbers up to 2^53",
+                             (long long)a->seed);
+    if (code == NCT_EXIT_OK)
+        code = take_shard(b);
+    return code == NCT_EXIT_OK ? take_width(b) : code;
+}
+
+/* ------------------------------------------------------------------ which records */
+
+static void begin_reading(batch *b) {
+    nct_source_rewind(b->source);
+    nct_seen_close(&b->recipe.ids);
+    b->n_records = b->n_of_shard = b->n_chosen = 0;
+    b->ended = false;
+}
+
+static bool is_of_shard(const batch *b, uint64_t number) {
+    return b->n_shards == 1 || number % (uint64_t)b->n_shards == (uint64_t)b->shard % (uint64_t)b->n_shards;
+}
+
+/* Whether the record that was read last is one of this call's. Draws as many as are wanted out of as many as there are,
+ * each set as likely as any other (Knuth 3.4.2, algorithm S). */
+static bool is_wanted(batch *b) {
+    const nct_args *a = &b->cli->args;
+    uint64_t number = b->n_records, seed = a->seed > 0 ? (uint64_t)a->seed : 1;
+    if (!is_of_shard(b, number))
+        return false;
+    b->n_of_shard++;
+    if (a->sample != NCT_UNSET) {
+        double left = (double)(b->n_total - (b->n_of_shard - 1)),
+               wanted = (double)(b->n_wanted - b->n_chosen);
+        if (nct_rng_uniform(seed, 0, number, 0) * left >= wanted)
+            return false;
+    }
+    b->n_chosen++;
+    return true;
+}
+
+/* The next item of this call that is due, or none: *got says why. With `look` nothing is written. */
+static nct_got next_item(batch *b, bool wait, bool look, nct_item *item) {
+    const nct_args *a = &b->cli->args;
+    nct_error err = {0};
+    for (;;) {
+        if (b->ended || (a->item_limit != NCT_UNSET && b->n_chosen >= (uint64_t)a->item_limit))
+            return NCT_GOT_END;
+        nct_got got = nct_source_next(b->source, wait, &b->record);
+        if (got != NCT_GOT_RECORD) {
+            b->ended = got == NCT_GOT_END;
+            b->code = got == NCT_GOT_FAILURE   ? NCT_EXIT_FAILURE
+                      : got == NCT_GOT_REFUSED ? NCT_EXIT_USAGE
+                                               : b->code;
+            return got;
+        }
+        b->n_records++;
+        bool wanted = is_wanted(b);
+        if (nct_item_open(&b->recipe, &b->record, b->n_records - 1, !wanted, item, &err) != NCT_OK) {
+            b->code = nct_say_status(b->cli, &err);
+            return NCT_GOT_FAILURE;
+        }
+        nct_due due = wanted ? nct_results_due(&b->results, item, look) : NCT_DUE_NOT;
+        if (due == NCT_DUE)
+            return NCT_GOT_RECORD;
+        nct_item_close(item);
+        if (due == NCT_DUE_REFUSED) {
+            b->code = NCT_EXIT_USAGE;
+            return NCT_GOT_REFUSED;
+        }
+        if (wanted && !look) {
+            b->n_skipped++;
+            b->n_failed_before += due == NCT_DUE_FAILED;
+        }
+        if (!look)
+            wait = false; /* what was passed over may have taken a while: look at signals */
+        if (*nct_signals_flag())
+            return NCT_GOT_LATER;
+    }
+}
+
+static int limit_of(void *context, int n_expected) {
+    return nct_batcher_limit(((batch *)context)->batcher, n_expected);
+}
+
+/* Counts records for --sample. */
+static int count_records(batch *b) {
+    nct_got got;
+    uint64_t number = 0;
+    b->n_total = 0;
+    while ((got = nct_source_next(b->source, true, &b->record)) == NCT_GOT_RECORD)
+        b->n_total += is_of_shard(b, ++number);
+    b->n_wanted = (uint64_t)b->cli->args.sample < b->n_total ? (uint64_t)b->cli->args.sample : b->n_total;
+    return got == NCT_GOT_END ? NCT_EXIT_OK : got == NCT_GOT_REFUSED ? NCT_EXIT_USAGE : NCT_EXIT_FAILURE;
+}
+
+/* What there is to do: items and tokens of their prompts; outputs that stand in the way. */
+static int count_items(batch *b) {
+    nct_item item = {0};
+    nct_error err = {0};
+    nct_got got = NCT_GOT_RECORD;
+    b->state.open = !nct_source_is_regular(b->source);
+    if (b->state.open && b->cli->args.sample != NCT_UNSET)
+        return nct_say_error(
+            b->cli, NCT_EXIT_USAGE,
+            "--sample draws from all records, and a pipe has no end that is known\ntry: a file");
+    if (b->state.open && b->cli->args.dry_run)
+        return nct_say_error(b->cli, NCT_EXIT_USAGE,
+                             "--dry-run counts records, and those of a pipe would be gone then\ntry: a file");
+    if (b->state.open)
+        return NCT_EXIT_OK;
+    int code = b->cli->args.sample != NCT_UNSET ? count_records(b) : NCT_EXIT_OK;
+    if (code != NCT_EXIT_OK ||
+        (b->progress.form == NCT_PROGRESS_NONE && !b->results.pattern && !b->cli->args.dry_run))
+        return code;
+    begin_reading(b);
+    while (!*nct_signals_flag() && (got = next_item(b, true, true, &item)) == NCT_GOT_RECORD) {
+        if ((b->progress.form != NCT_PROGRESS_NONE || b->cli->args.dry_run) &&
+            nct_item_prepare(&item, limit_of, b, &err) != NCT_OK) {
+            nct_item_close(&item);
+            return nct_say_status(b->cli, &err);
+        }
+        b->state.n_items++;
+        b->state.n_prompt += item.fault ? 0 : item.n_ids;
+        nct_item_close(&item);
+    }
+    return got == NCT_GOT_FAILURE || got == NCT_GOT_REFUSED ? b->code : NCT_EXIT_OK;
+}
+
+/* --dry-run: what there is to do, on stdout. */
+static int tell_plan(const batch *b) {
+    nct_output out;
+    int code = nct_output_open(b->cli, NULL, &out);
+    uint64_t mean = b->state.n_items ? b->state.n_prompt / b->state.n_items : 0,
+             each = nct_batcher_cache_bytes(b->batcher, mean + b->recipe.max_tokens);
+    if (code != NCT_EXIT_OK)
+        return code;
+    nct_output_print(&out, "model    %s (%s)\n", b->recipe.info.name, b->recipe.info.weights);
+    nct_output_print(&out, "items    %s to do of %s records\n", NCT_N(b->state.n_items), NCT_N(b->n_records));
+    nct_output_print(&out, "prompts  %s tokens, %s each\n", NCT_N(b->state.n_prompt), NCT_N(mean));
+    nct_output_print(&out, "answers  up to %s tokens each\n", NCT_N(b->recipe.max_tokens));
+    nct_output_print(&out, "memory   %s of weights, %s of cache for each of %zu sequences\n",
+                     NCT_BYTES(b->recipe.info.weight_bytes), NCT_BYTES(each), b->width);
+    return nct_output_close(&out, code);
+}
+
+/* ------------------------------------------------------------------ an item's life */
+
+static bool take(void *context, int32_t id) {
+    job *j = context;
+    nct_error err = {0};
+    bool over = true;
+    if (j->item.answer.n_ids == 0)
+        j->item.first_ns = nct_clock_ns();
+    j->b->state.n_chosen++;
+    if (nct_answering_take(j->item.answering, id, &over, &err) != NCT_OK) {
+        nct_item_fail(&j->item, NULL, "failure", "%s", err.text);
+        over = true;
+    }
+    return !over;
+}
+
+static void ended(void *context, const nct_error *err) {
+    job *j = context;
+    j->over = true;
+    if (err)
+        nct_item_fail(&j->item, NULL,
+                      err->status == NCT_E_MEMORY    ? "memory"
+                      : err->status == NCT_E_CONTEXT ? "context_overflow"
+                                                     : "sampling",
+                      "%s", err->text);
+}
+
+static void say_failure(batch *b, const nct_item *item) {
+    if (b->cli->args.quiet)
+        return;
+    nct_batch_progress_clear(&b->progress);
+    fprintf(stderr, "noctule: failed: %.200s: %s\n", item->id.data,
+            item->why.data ? item->why.data : item->fault);
+}
+
+/* Writes what came of an item and forgets it. */
+static void finish_item(batch *b, nct_item *item, uint64_t order) {
+    const nct_args *a = &b->cli->args;
+    item->ended_ns = nct_clock_ns();
+    if (item->timed_out)
+        item->answer.finish = NCT_FINISH_TIMEOUT;
+    int code = nct_results_add(&b->results, item, order);
+    b->state.n_done++;
+    b->n_read_before += item->fault ? 0 : item->n_ids;
+    if (item->fault) {
+        b->state.n_failed++;
+        say_failure(b, item);
+        if (a->fail_fast || (a->max_errors != NCT_UNSET && b->state.n_failed >= (uint64_t)a->max_errors))
+            b->stopping = true;
+    }
+    if (code != NCT_EXIT_OK) {
+        b->code = code;
+        b->stopping = true;
+    }
+    nct_item_close(item);
+}
+
+static void finish_job(batch *b, job *j) {
+    nct_error err = {0};
+    nct_sequence_state s;
+    nct_batcher_look(b->batcher, j->item.number, &s);
+    j->item.n_copied = (size_t)s.n_copied;
+    j->item.is_long = s.is_long;
+    if (!j->item.fault && nct_answering_end(j->item.answering, &err) != NCT_OK)
+        nct_item_fail(&j->item, NULL, "failure", "%s", err.text);
+    finish_item(b, &j->item, j->order);
+    j->active = false;
+}
+
+static uint64_t bytes_of(const batch *b, const nct_item *item) {
+    size_t n = item->n_ids + item->options.max_tokens,
+           limit = (size_t)nct_batcher_limit(b->batcher, n < INT32_MAX ? (int)n : INT32_MAX);
+    return nct_batcher_cache_bytes(b->batcher, n < limit ? n : limit);
+}
+
+/* Whether the next item's cache fits beside those that are in use. */
+static bool fits(batch *b, uint64_t bytes) {
+    uint64_t taken = 0;
+    nct_batcher_report report;
+    for (size_t i = 0; i < b->width; i++)
+        taken += b->job[i].active ? b->job[i].bytes : 0;
+    if (taken + bytes > b->room)
+        return false;
+    nct_batcher_count(b->batcher, &report);
+    if (report.kv_bytes + bytes > b->room)
+        nct_batcher_shed(b->batcher);
+    return true;
+}
+
+/* Puts the next item in a place that is free. False: it has to wait. */
+static bool start_item(batch *b) {
+    nct_item *item = &b->next;
+    nct_error err = {0};
+    job *j = NULL;
+    for (size_t i = 0; i < b->width && !j; i++)
+        j = b->job[i].active ? NULL : &b->job[i];
+    uint64_t bytes = item->fault ? 0 : bytes_of(b, item);
+    if (!item->fault && !fits(b, bytes)) {
+        if (nct_batcher_size(b->batcher) > 0)
+            return false;
+        nct_item_fail(
+            item, NULL, "memory", "a cache of %zu tokens takes %llu bytes, and %llu are left for it",
+            item->n_ids + item->options.max_tokens, (unsigned long long)bytes, (unsigned long long)b->room);
+    }
+    b->has_next = false;
+    if (item->fault) {
+        finish_item(b, item, b->n_due++);
+        return true;
+    }
+    *j = (job){.b = b, .item = *item, .order = b->n_due++, .bytes = bytes, .active = true};
+    *item = (nct_item){0};
+    j->item.options.stops = &j->item.stops; /* it has moved */
+    j->item.began_ns = nct_clock_ns();
+    size_t expected = j->item.n_ids + j->item.options.max_tokens;
+    nct_sequence s = {.ids = j->item.ids,
+                      .n_ids = j->item.n_ids,
+                      .n_expected = expected < INT32_MAX ? (int)expected : INT32_MAX,
+                      .sampling = j->item.options.sampling,
+                      .take = take,
+                      .ended = ended,
+                      .context = j};
+    nct_status status = nct_answering_open(b->recipe.engine, j->item.n_ids,
+                                           (size_t)nct_batcher_limit(b->batcher, s.n_expected),
+                                           &j->item.options, &j->item.answer, &j->item.answering, &err);
+    if (status == NCT_OK)
+        status = nct_batcher_add(b->batcher, &s, &j->item.number, &err);
+    if (status != NCT_OK) {
+        nct_item_fail(&j->item, NULL, status == NCT_E_MEMORY ? "memory" : "invalid_record", "%s", err.text);
+        finish_item(b, &j->item, j->order);
+        j->active = false;
+    }
+    return true;
+}
+
+/* Takes items in while there is room and some are there. */
+static void take_in(batch *b) {
+    nct_error err = {0};
+    while (!b->stopping && nct_batcher_room(b->batcher) > 0 && !nct_results_full(&b->results, b->n_due)) {
+        if (!b->has_next) {
+            nct_got got = next_item(b, nct_batcher_size(b->batcher) == 0, false, &b->next);
+            if (got == NCT_GOT_FAILURE || got == NCT_GOT_REFUSED)
+                b->stopping = true;
+            if (got != NCT_GOT_RECORD)
+                return;
+            b->has_next = true;
+            if (nct_item_prepare(&b->next, limit_of, b, &err) != NCT_OK) {
+                b->code = nct_say_status(b->cli, &err);
+                b->stopping = true;
+                return;
+            }
+            b->state.n_items += b->state.open;
+            b->state.n_prompt += b->state.open && !b->next.fault ? b->next.n_ids : 0;
+        }
+        if (!start_item(b) || *nct_signals_flag())
+            return;
+    }
+}
+
+/* ------------------------------------------------------------------ the loop */
+
+static void drop_all(batch *b) {
+    for (size_t i = 0; i < b->width; i++)
+        if (b->job[i].active) {
+            nct_batcher_drop(b->batcher, b->job[i].item.number);
+            nct_item_close(&b->job[i].item);
+            b->job[i].active = false;
+        }
+}
+
+/* The first Ctrl-C: what was begun is finished. */
+static void begin_stopping(batch *b) {
+    double most = 0,
+           each = b->progress.decode_rate / (nct_batcher_size(b->batcher) ? nct_batcher_size(b->batcher) : 1);
+    char time[32];
+    b->stopping = true;
+    if (b->said_stopping || nct_batcher_size(b->batcher) == 0)
+        return;
+    b->said_stopping = true;
+    for (size_t i = 0; i < b->width; i++)
+        if (b->job[i].active) {
+            double left = (double)(b->job[i].item.options.max_tokens - b->job[i].item.answer.n_ids);
+            most = left > most ? left : most;
+        }
+    if (b->cli->args.quiet)
+        return;
+    nct_batch_progress_clear(&b->progress);
+    fprintf(stderr, "finishing %d item%s", nct_batcher_size(b->batcher),
+            nct_batcher_size(b->batcher) == 1 ? "" : "s");
+    if (each > 0)
+        fprintf(stderr, " in %s at most", nct_duration(most / each, time));
+    fputs(", Ctrl-C again drops them\n", stderr);
+}
+
+static void end_late_items(batch *b) {
+    double most = b->cli->args.timeout;
+    for (size_t i = 0; i < b->width && !isnan(most); i++) {
+        job *j = &b->job[i];
+        if (!j->active || j->over || seconds_since(j->item.began_ns) < most)
+            continue;
+        nct_batcher_drop(b->batcher, j->item.number);
+        j->item.timed_out = j->over = true;
+        if (j->item.answer.n_ids == 0)
+            nct_item_fail(&j->item, NULL, "timeout", "--timeout ran out while the prompt was read");
+    }
+}
+
+static void show(batch *b) {
+    uint64_t reading = 0;
+    for (size_t i = 0; i < b->width; i++)
+        if (b->job[i].active) {
+            nct_sequence_state s;
+            nct_batcher_look(b->batcher, b->job[i].item.number, &s);
+            reading += (uint64_t)s.n_read;
+        }
+    b->state.n_read = b->n_read_before + reading;
+    b->state.n_sequences = nct_batcher_size(b->batcher);
+    nct_batch_progress_show(&b->progress, &b->state);
+}
+
+static void work(batch *b) {
+    nct_error err = {0};
+    for (;;) {
+        if (*nct_signals_now())
+            break;
+        if (*nct_signals_flag())
+            begin_stopping(b);
+        take_in(b);
+        if (nct_batcher_size(b->batcher) == 0 && (b->stopping || (b->ended && !b->has_next)))
+            break;
+        if (nct_batcher_size(b->batcher) == 0 && b->cli->args.item_limit != NCT_UNSET && !b->has_next &&
+            b->n_chosen >= (uint64_t)b->cli->args.item_limit) {
+            b->ended = true;
+            break;
+        }
+        nct_status status = nct_batcher_step(b->batcher, nct_signals_now(), &err);
+        if (status == NCT_E_STOPPED)
+            break;
+        if (status != NCT_OK) {
+            b->code = nct_say_status(b->cli, &err);
+            break;
+        }
+        end_late_items(b);
+        for (size_t i = 0; i < b->width; i++)
+            if (b->job[i].active && b->job[i].over)
+                finish_job(b, &b->job[i]);
+        nct_journal_sync(&b->results.journal);
+        show(b);
+    }
+    drop_all(b);
+    b->complete = b->ended && !b->has_next && !b->stopping && !*nct_signals_flag() && b->code == NCT_EXIT_OK;
+    nct_batch_progress_clear(&b->progress);
+}
+
+/* ------------------------------------------------------------------ the end */
+
+/* An argument as a shell wants it. */
+static void print_quoted(const char *text) {
+    static const char plain[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_./=,:@%+";
+    if (*text && text[strspn(text, plain)] == 0) {
+        fputs(text, stderr);
+        return;
+    }
+    fputc('\'', stderr);
+    for (; *text; text++)
+        if (*text == '\'')
+            fputs("'\\''", stderr);
+        else
+            fputc(*text, stderr);
+    fputc('\'', stderr);
+}
+
+static void print_command(const batch *b, const char *flags) {
+    static const char *const left_out[] = {"--resume", "--overwrite", "--retry-failed"};
+    fputs("noctule", stderr);
+    for (char **arg = b->cli->argv + 1; *arg; arg++) {
+        bool out = false;
+        for (size_t i = 0; i < sizeof left_out / sizeof *left_out; i++)
+            out = out || strcmp(*arg, left_out[i]) == 0;
+        if (!out) {
+            fputc(' ', stderr);
+            print_quoted(*arg);
+        }
+    }
+    fprintf(stderr, " %s\n", flags);
+}
+
+static void print_end(const batch *b) {
+    char time[32];
+    double seconds = seconds_since(b->began_ns);
+    uint64_t failed = b->state.n_failed, ok = b->state.n_done - failed;
+    if (b->cli->args.quiet)
+        return;
+    fprintf(stderr, "%s %s ok, %s failed", b->complete ? "done" : "stopped:", NCT_N(ok), NCT_N(failed));
+    if (b->n_skipped)
+        fprintf(stderr, ", %s there before", NCT_N(b->n_skipped));
+    if (b->n_failed_before)
+        fprintf(stderr, " (%s of them failed)", NCT_N(b->n_failed_before));
+    if (!b->results.to_stdout)
+        fprintf(stderr, " \u2192 %s", b->cli->args.output);
+    fprintf(stderr, " \u00b7 %s \u00b7 %.1f t/s", nct_duration(seconds, time),
+            seconds > 0 ? (double)b->state.n_chosen / seconds : 0);
+    if (b->results.to_stdout || (b->complete && failed + b->n_failed_before == 0)) {
+        fputc('\n', stderr);
+        return;
+    }
+    fputs(b->complete ? " \u00b7 retry: " : " \u00b7 go on: ", stderr);
+    print_command(b, b->complete ? "--resume --retry-failed" : "--resume");
+}
+
+static int exit_code(const batch *b) {
+    if (*nct_signals_flag())
+        return 128 + (int)*nct_signals_flag();
+    if (b->code != NCT_EXIT_OK)
+        return b->code;
+    return b->state.n_failed + b->n_failed_before ? NCT_EXIT_ITEMS : NCT_EXIT_OK;
+}
+
+static int open_batcher(batch *b) {
+    nct_knobs knobs;
+    nct_error err = {0};
+    int code = nct_take_knobs(b->cli, &knobs);
+    if (code != NCT_EXIT_OK)
+        return code;
+    nct_batcher_options o = {.session = nct_take_session(b->cli, &knobs),
+                             .n_sequences = b->width ? (int)b->width : WIDTH};
+    o.session.n_ctx = b->cli->args.ctx == NCT_UNSET ? 0 : (int)b->cli->args.ctx;
+    b->room = nct_cache_room(b->cli, &b->recipe.info);
+    if (nct_batcher_open(b->recipe.engine, &o, &b->batcher, &err) != NCT_OK)
+        return err.status == NCT_E_ARGUMENT || err.status == NCT_E_CONTEXT
+                   ? nct_say_error(b->cli, NCT_EXIT_USAGE, "%s", err.text)
+                   : nct_say_status(b->cli, &err);
+    b->width = (size_t)o.n_sequences;
+    return NCT_EXIT_OK;
+}
+
+static int prepare(batch *b) {
+    int code = check_options(b);
+    if (code == NCT_EXIT_OK)
+        code = nct_source_open(b->cli, &b->source);
+    if (code == NCT_EXIT_OK)
+        code = nct_results_open(b->cli, &b->results);
+    if (code == NCT_EXIT_OK)
+        code = nct_recipe_open(b->cli, &b->recipe);
+    if (code != NCT_EXIT_OK)
+        return code;
+    bool asked = b->cli->args.seed != NCT_UNSET && b->cli->args.seed != -1;
+    code = nct_recipe_seal(&b->recipe,
+                           !asked && b->results.has_seed ? b->results.seed : b->recipe.sampling.seed);
+    if (code == NCT_EXIT_OK)
+        code = open_batcher(b);
+    nct_batch_progress_begin(b->cli, &b->progress);
+    nct_signals_catch();
+    nct_signals_finish_first(true);
+    if (code == NCT_EXIT_OK)
+        code = count_items(b);
+    if (code == NCT_EXIT_OK && !b->state.open && !b->cli->args.dry_run)
+        begin_reading(b);
+    return code;
+}
+
+int nct_batch_main(nct_cli *cli) {
+    void *p = NULL;
+    nct_error err = {0};
+    if (nct_alloc(&p, 1, sizeof(batch), &err) != NCT_OK)
+        return nct_say_status(cli, &err);
+    batch *b = p;
+    *b = (batch){.cli = cli, .results.journal.fd = -1, .began_ns = nct_clock_ns()};
+    int code = prepare(b);
+    if (code == NCT_EXIT_OK && cli->args.dry_run) {
+        code = nct_results_close(&b->results, tell_plan(b), false);
+    } else if (code == NCT_EXIT_OK) {
+        b->began_ns = nct_clock_ns();
+        work(b);
+        code = exit_code(b);
+        int closed = nct_results_close(&b->results, code, b->complete);
+        code = *nct_signals_flag() ? code : closed;
+        if (code != NCT_EXIT_PIPE)
+            print_end(b);
+    } else {
+        code = *nct_signals_flag() ? 128 + (int)*nct_signals_flag() : code;
+        nct_results_close(&b->results, code, false);
+    }
+    for (size_t i = 0; i < b->width; i++)
+        nct_item_close(&b->job[i].item);
+    nct_item_close(&b->next);
+    nct_batcher_close(b->batcher);
+    nct_source_close(b->source);
+    nct_bytes_reset(&b->record.text);
+    nct_recipe_close(&b->recipe);
+    nct_free(b);
+    return code;
+}

@@ -1,0 +1,216 @@
+/* Speed of several sequences decoded together, by how many they are: the columns of llama.cpp's batched-bench. */
+#include <stdio.h>
+#include <string.h>
+
+#include "base/clock.h"
+#include "base/rng.h"
+#include "cli/bench.h"
+#include "cli/progress.h"
+
+enum { REPS = 3, PROMPT = 128, GEN = 32 };
+
+typedef struct row {
+    int64_t width; /* sequences */
+    double read[NCT_REPS_MAX],
+        fed[NCT_REPS_MAX]; /* tokens a second, in the order measured; of all sequences */
+    double read_rate, read_spread, fed_rate, fed_spread;
+} row;
+
+typedef struct trial {
+    nct_bench b;
+    nct_range widths;
+    int64_t n_prompt, n_gen;
+    row *row; /* [widths.n] */
+} trial;
+
+typedef struct member {
+    int64_t left;
+    int32_t *ids;
+} member;
+
+static bool take(void *context, int32_t id) {
+    (void)id;
+    return --((member *)context)->left > 0;
+}
+
+static void ended(void *context, const nct_error *err) {
+    (void)err;
+    ((member *)context)->left = 0;
+}
+
+static double seconds_since(uint64_t began) { return (double)(nct_clock_ns() - began) * 1e-9; }
+
+/* Reads the prompts, which have nothing in common, then times the steps in which all answer. */
+static nct_status run_once(trial *t, nct_batcher *batcher, int64_t width, member *m, double *read,
+                           double *fed, nct_error *err) {
+    nct_sampling greedy = {.top_p = 1, .repeat_penalty = 1};
+    nct_batcher_report before, middle, after;
+    nct_batcher_count(batcher, &before);
+    uint64_t began = nct_clock_ns();
+    for (int64_t i = 0; i < width; i++) {
+        int number;
+        memcpy(m[i].ids, t->b.ids, (size_t)t->n_prompt * sizeof *m[i].ids);
+        m[i].ids[0] = (int32_t)(nct_rng_mix(began + (uint64_t)i) % (uint64_t)t->b.info.n_vocab);
+        m[i].left = INT64_MAX;
+        NCT_TRY(nct_batcher_add(batcher,
+                                &(nct_sequence){.ids = m[i].ids,
+                                                .n_ids = (size_t)t->n_prompt,
+                                                .sampling = greedy,
+                                                .take = take,
+                                                .ended = ended,
+                                                .context = &m[i]},
+                                &number, err));
+    }
+    do {
+        NCT_TRY(nct_batcher_step(batcher, NULL, err));
+        nct_batcher_count(batcher, &middle);
+    } while (middle.n_read - before.n_read < (uint64_t)(width * t->n_prompt));
+    *read = (double)(middle.n_read - before.n_read) / seconds_since(began);
+    for (int64_t i = 0; i < width; i++)
+        m[i].left = t->n_gen;
+    began = nct_clock_ns();
+    while (nct_batcher_size(batcher) > 0)
+        NCT_TRY(nct_batcher_step(batcher, NULL, err));
+    nct_batcher_count(batcher, &after);
+    *fed = (double)(after.n_fed - middle.n_fed) / seconds_since(began);
+    return NCT_OK;
+}
+
+static nct_status run_width(trial *t, row *r, nct_error *err) {
+    nct_knobs knobs;
+    nct_batcher *batcher = NULL;
+    void *members = NULL;
+    nct_take_knobs(t->b.cli, &knobs); /* looked at before */
+    nct_batcher_options o = {.session = nct_take_session(t->b.cli, &knobs), .n_sequences = (int)r->width};
+    NCT_TRY(nct_alloc(&members, (size_t)r->width, sizeof(member), err));
+    member *m = members;
+    nct_status status = nct_batcher_open(t->b.engine, &o, &batcher, err);
+    for (int64_t i = 0; i < r->width && status == NCT_OK; i++) {
+        void *p = NULL;
+        status = nct_alloc(&p, (size_t)t->n_prompt, sizeof(int32_t), err);
+        m[i].ids = p;
+    }
+    double read = 0, fed = 0;
+    for (int i = -t->b.warmup; i < t->b.reps && status == NCT_OK; i++) {
+        status = run_once(t, batcher, r->width, m, &read, &fed, err);
+        if (i >= 0)
+            r->read[i] = read, r->fed[i] = fed;
+    }
+    nct_batcher_close(batcher);
+    for (int64_t i = 0; i < r->width; i++)
+        nct_free(m[i].ids);
+    nct_free(members);
+    return status;
+}
+
+static void sum_up(double *sample, int reps, double *rate, double *spread) {
+    double sorted[NCT_REPS_MAX];
+    memcpy(sorted, sample, (size_t)reps * sizeof *sorted);
+    *rate = nct_median(sorted, (size_t)reps);
+    *spread = nct_median_deviation(sample, (size_t)reps, *rate);
+}
+
+static int run_trials(trial *t) {
+    nct_error err = {0};
+    nct_meter meter;
+    nct_meter_begin(t->b.cli, "bench", &meter);
+    for (size_t i = 0; i < t->widths.n && err.status == NCT_OK; i++) {
+        row *r = &t->row[i];
+        r->width = t->widths.value[i];
+        if (run_width(t, r, &err) != NCT_OK)
+            break;
+        sum_up(r->read, t->b.reps, &r->read_rate, &r->read_spread);
+        sum_up(r->fed, t->b.reps, &r->fed_rate, &r->fed_spread);
+        nct_meter_show(&meter, i + 1, t->widths.n);
+    }
+    nct_meter_end(&meter);
+    return nct_say_status(t->b.cli, &err);
+}
+
+static void print_table(const trial *t, nct_output *out) {
+    nct_output_print(out, "%s %s · %s · %d/%d threads (prefill/decode)\n", t->b.info.name, t->b.info.weights,
+                     t->b.info.isa, t->b.info.n_threads_batch, t->b.info.n_threads);
+    nct_output_print(out,
+                     "|  B |    PP |    TG | prefill t/s | t/s per seq | total t/s | spread | times one |\n"
+                     "|---:|------:|------:|------------:|------------:|----------:|-------:|----------:|\n");
+    for (size_t i = 0; i < t->widths.n; i++) {
+        const row *r = &t->row[i];
+        char times[16] = "-";
+        if (t->row[0].width == 1)
+            snprintf(times, sizeof times, "%.2f", r->fed_rate / t->row[0].fed_rate);
+        nct_output_print(out, "| %2lld | %5lld | %5lld | %11.1f | %11.2f | %9.1f | ±%4.1f%% | %9s |\n",
+                         (long long)r->width, (long long)t->n_prompt, (long long)t->n_gen, r->read_rate,
+                         r->fed_rate / (double)r->width, r->fed_rate, 100 * r->fed_spread / r->fed_rate,
+                         times);
+    }
+}
+
+static void print_records(const trial *t, nct_output *out, int64_t form) {
+    if (form == NCT_BENCH_CSV)
+        nct_output_print(out, "b,pp,tg,reps,prefill_tps,prefill_mad,tps_per_seq,tps,tps_mad\n");
+    for (size_t i = 0; i < t->widths.n; i++) {
+        const row *r = &t->row[i];
+        const char *fmt = form == NCT_BENCH_CSV
+                              ? "%lld,%lld,%lld,%d,%.6g,%.4g,%.6g,%.6g,%.4g"
+                              : "{\"b\":%lld,\"pp\":%lld,\"tg\":%lld,\"reps\":%d,\"prefill_tps\":%.6g,"
+                                "\"prefill_mad\":%.4g,\"tps_per_seq\":%.6g,\"tps\":%.6g,\"tps_mad\":%.4g}";
+        char text[512];
+        snprintf(text, sizeof text, fmt, (long long)r->width, (long long)t->n_prompt, (long long)t->n_gen,
+                 t->b.reps, r->read_rate, r->read_spread, r->fed_rate / (double)r->width, r->fed_rate,
+                 r->fed_spread);
+        nct_output_print(out, "%s%s%s", form == NCT_BENCH_JSON && i == 0 ? "[" : "", text,
+                         form != NCT_BENCH_JSON ? "\n"
+                         : i + 1 == t->widths.n ? "]\n"
+                                                : ",\n");
+    }
+}
+
+static int report(const trial *t) {
+    const nct_args *a = &t->b.cli->args;
+    nct_output out;
+    int code = nct_output_open(t->b.cli, a->output, &out);
+    if (code != NCT_EXIT_OK)
+        return code;
+    if (a->bench_format == NCT_BENCH_MD || a->bench_format == NCT_UNSET)
+        print_table(t, &out);
+    else
+        print_records(t, &out, a->bench_format);
+    return nct_output_close(&out, code);
+}
+
+static int prepare(trial *t, nct_cli *cli) {
+    nct_args *a = &cli->args;
+    nct_error err = {0};
+    void *rows = NULL;
+    t->widths = (nct_range){.value = {1, 2, 4, 8}, .n = 4};
+    if (a->words.n)
+        return nct_say_error(cli, NCT_EXIT_USAGE, "bench batch takes no '%s'\ntry: -np 1,4,8",
+                             a->words.item[0]);
+    int code = a->parallel ? nct_counts_take(cli, "-np", a->parallel, 1, &t->widths) : NCT_EXIT_OK;
+    if (code == NCT_EXIT_OK && nct_counts_largest(&t->widths) > NCT_BATCHER_MAX)
+        code = nct_say_error(cli, NCT_EXIT_USAGE, "-np %s: up to %d sequences are decoded together",
+                             a->parallel, NCT_BATCHER_MAX);
+    if (code == NCT_EXIT_OK)
+        code = nct_count_take(cli, "-p", a->bench_prompt, PROMPT, 1, &t->n_prompt);
+    if (code == NCT_EXIT_OK)
+        code = nct_count_take(cli, "-n", a->bench_gen, GEN, 1, &t->n_gen);
+    if (code != NCT_EXIT_OK)
+        return code;
+    a->reps = a->reps == NCT_UNSET ? REPS : a->reps;
+    if (nct_alloc(&rows, t->widths.n, sizeof(row), &err) != NCT_OK)
+        return nct_say_status(cli, &err);
+    t->row = rows;
+    return nct_bench_open(&t->b, t->n_prompt + t->n_gen);
+}
+
+int nct_bench_batch_main(nct_cli *cli) {
+    trial t = {.b.cli = cli};
+    int code = prepare(&t, cli);
+    if (code == NCT_EXIT_OK)
+        code = run_trials(&t);
+    if (code == NCT_EXIT_OK)
+        code = report(&t);
+    nct_bench_close(&t.b);
+    nct_free(t.row);
+    return code;
+}

@@ -1,0 +1,472 @@
+/* Several timelines, one pass: rows that choose next tokens, and a slice of prompts. */
+#include <assert.h>
+#include <string.h>
+
+#include "base/pages.h"
+#include "engine/session.h"
+
+enum {
+    SLICE = 128,       /* prompt rows beside answers: an answer waits for no more than these .. */
+    SLICE_LEAST = 16,  /* .. or, where much is held and attending takes longer than the rest, for fewer */
+    WORTH_WAITING = 64 /* tokens that another sequence is about to compute */
+};
+
+struct sequence {
+    bool active, begun; /* begun: what others hold of its prompt was copied */
+    nct_sequence what;
+    nct_cache cache; /* of the sequence before, while it is not active */
+    const nct_rope *rope;
+    size_t limit;
+    int32_t *tokens; /* [n_tokens]: the prompt and what was chosen; the cache holds the first of them */
+    size_t n_tokens, capacity, n_copied;
+    uint64_t since; /* which addition it was */
+    nct_sampler *sampler;
+    /* of the step at hand */
+    size_t n_rows, row; /* rows of it; the first one, later that of the logits */
+    const float *logits;
+    int32_t chosen;
+    nct_status status;
+    nct_error error;
+};
+
+struct nct_batcher {
+    nct_engine *engine;
+    nct_session_options options;
+    nct_attend_options attend;
+    nct_work work;
+    size_t chunk, slice;
+    struct sequence *sequence; /* [n] */
+    size_t n, n_active;
+    float *logits; /* [n][n_vocab] */
+    uint64_t n_added;
+    nct_batcher_report report;
+};
+
+static nct_status open_sequence(nct_batcher *g, size_t limit, struct sequence *s, nct_error *err) {
+    const nct_config *c = &g->engine->model.config;
+    NCT_TRY(nct_cache_open(&(nct_cache_options){.n_layers = c->n_layers,
+                                                .n_kv_heads = c->n_kv_heads,
+                                                .head_dim = c->head_dim,
+                                                .limit = limit,
+                                                .k_type = nct_engine_kv_type(g->engine, g->options.keys),
+                                                .v_type = nct_engine_kv_type(g->engine, g->options.values),
+                                                .sparse = &g->attend.sparse},
+                           &s->cache, err));
+    nct_pages_advise(s->cache.pages, s->cache.page_bytes * s->cache.n_pages, g->engine->huge);
+    return nct_sampler_open(c->n_vocab, &s->sampler, err);
+}
+
+static nct_status open_sequences(nct_batcher *g, size_t limit, nct_error *err) {
+    void *p = NULL;
+    NCT_TRY(nct_alloc(&p, g->n, sizeof *g->sequence, err));
+    g->sequence = p;
+    NCT_TRY(nct_alloc(&p, g->n * g->engine->model.config.n_vocab, sizeof *g->logits, err));
+    g->logits = p;
+    for (size_t i = 0; i < g->n; i++)
+        NCT_TRY(open_sequence(g, limit, &g->sequence[i], err));
+    NCT_TRY(nct_work_open(&g->engine->model, &g->attend, &g->sequence[0].cache,
+                          (g->chunk > g->slice ? g->chunk : g->slice) + g->n, nct_pool_size(g->engine->pool),
+                          &g->work, err));
+    nct_pages_advise(g->work.arena.data, g->work.arena.n_bytes, g->engine->huge);
+    return NCT_OK;
+}
+
+nct_status nct_batcher_open(nct_engine *engine, const nct_batcher_options *o, nct_batcher **group,
+                            nct_error *err) {
+    nct_session_terms terms, longest;
+    nct_session_options most = o->session;
+    if (o->n_sequences < 1 || o->n_sequences > NCT_BATCHER_MAX || o->slice < 0 || o->slice > 4096)
+        return nct_fail(err, NCT_E_ARGUMENT,
+                        "%d sequences or a slice of %d rows are out of range: expected 1 to %d, 0 to 4096",
+                        o->n_sequences, o->slice, NCT_BATCHER_MAX);
+    if (o->session.decide_by_prompt)
+        return nct_fail(err, NCT_E_ARGUMENT,
+                        "a prompt cannot decide as a whole where sequences share what they have in common");
+    most.n_expected = INT32_MAX; /* the longer table, where there is one */
+    NCT_TRY(nct_session_settle(engine, &o->session, &terms, err));
+    NCT_TRY(nct_session_settle(engine, &most, &longest, err));
+    void *p = NULL;
+    NCT_TRY(nct_alloc(&p, 1, sizeof(nct_batcher), err));
+    nct_batcher *g = p;
+    g->engine = engine;
+    g->options = o->session;
+    g->attend.sparse = terms.sparse;
+    g->n = (size_t)o->n_sequences;
+    g->chunk = longest.chunk;
+    g->slice = o->slice ? (size_t)o->slice : SLICE;
+    if (g->slice > g->chunk)
+        g->slice = g->chunk;
+    nct_status status = open_sequences(g, longest.limit, err);
+    if (status != NCT_OK) {
+        nct_batcher_close(g);
+        return status;
+    }
+    *group = g;
+    return NCT_OK;
+}
+
+void nct_batcher_close(nct_batcher *g) {
+    if (!g)
+        return;
+    for (size_t i = 0; i < g->n && g->sequence; i++) {
+        nct_cache_close(&g->sequence[i].cache);
+        nct_sampler_close(g->sequence[i].sampler);
+        nct_free(g->sequence[i].tokens);
+    }
+    nct_work_close(&g->work);
+    nct_free(g->sequence);
+    nct_free(g->logits);
+    nct_free(g);
+}
+
+/* ------------------------------------------------------------------ coming and going */
+
+static size_t n_prompt(const struct sequence *s) { return s->what.n_ids; }
+static bool is_read(const struct sequence *s) { return s->n_tokens > n_prompt(s); }
+
+/* Tokens at the beginning that both have. */
+static size_t common(const struct sequence *a, const struct sequence *b) {
+    size_t most = a->n_tokens < b->n_tokens ? a->n_tokens : b->n_tokens, i = 0;
+    while (a->rope == b->rope && i < most && a->tokens[i] == b->tokens[i])
+        i++;
+    return i;
+}
+
+static size_t held_of(const struct sequence *s, const int32_t *ids, size_t n, const nct_rope *rope) {
+    size_t i = 0;
+    while (s->rope == rope && i < s->cache.length && i < n && s->tokens[i] == ids[i])
+        i++;
+    return i;
+}
+
+/* Where a sequence goes: to the place of one that has ended and held most of it, else least of anything. */
+static struct sequence *find_place(nct_batcher *g, const nct_sequence *what, const nct_rope *rope) {
+    struct sequence *best = NULL;
+    size_t best_held = 0;
+    for (size_t i = 0; i < g->n; i++) {
+        struct sequence *s = &g->sequence[i];
+        if (s->active)
+            continue;
+        size_t held = held_of(s, what->ids, what->n_ids, rope);
+        if (!best || held > best_held || (held == best_held && s->cache.length < best->cache.length)) {
+            best = s;
+            best_held = held;
+        }
+    }
+    return best;
+}
+
+nct_status nct_batcher_add(nct_batcher *g, const nct_sequence *what, int *number, nct_error *err) {
+    const nct_model *model = &g->engine->model;
+    nct_session_options o = g->options;
+    nct_session_terms terms;
+    if (g->n_active == g->n)
+        return nct_fail(err, NCT_E_ARGUMENT, "the batcher holds %zu sequences already", g->n);
+    if (what->n_ids == 0)
+        return nct_fail(err, NCT_E_ARGUMENT,
+                        "the prompt is empty, and the model has no token that begins a text");
+    for (size_t i = 0; i < what->n_ids; i++)
+        if (what->ids[i] < 0 || (size_t)what->ids[i] >= model->config.n_vocab)
+            return nct_fail(err, NCT_E_ARGUMENT, "token id %d at %zu is outside the vocabulary of %zu",
+                            what->ids[i], i, model->config.n_vocab);
+    NCT_TRY(nct_sampling_check(&what->sampling, model->config.n_vocab, err));
+    o.n_expected = what->n_expected;
+    NCT_TRY(nct_session_settle(g->engine, &o, &terms, err));
+    if (what->n_ids > terms.limit)
+        return nct_fail(err, NCT_E_CONTEXT, "%zu tokens do not fit a context of %zu", what->n_ids,
+                        terms.limit);
+    const nct_rope *rope = terms.is_long ? &model->long_rope : &model->rope;
+    struct sequence *s = find_place(g, what, rope);
+    void *tokens = s->tokens;
+    NCT_TRY(nct_grow(&tokens, &s->capacity, what->n_ids + 1, sizeof *s->tokens, err));
+    s->tokens = tokens;
+    size_t held = held_of(s, what->ids, what->n_ids, rope);
+    memcpy(s->tokens, what->ids, what->n_ids * sizeof *s->tokens);
+    s->cache.length = held < what->n_ids ? held : what->n_ids - 1; /* the last one is fed for its logits */
+    nct_cache_trim(&s->cache, what->n_ids);
+    s->active = true;
+    s->begun = false;
+    s->what = *what;
+    s->what.ids = NULL;
+    s->rope = rope;
+    s->limit = terms.limit;
+    s->n_tokens = what->n_ids;
+    s->n_copied = 0;
+    s->since = g->n_added++;
+    g->n_active++;
+    *number = (int)(s - g->sequence);
+    return NCT_OK;
+}
+
+static void leave(nct_batcher *g, struct sequence *s) {
+    s->active = false;
+    g->n_active--;
+}
+
+static void end(nct_batcher *g, struct sequence *s, const nct_error *err) {
+    leave(g, s);
+    s->what.ended(s->what.context, err);
+}
+
+void nct_batcher_drop(nct_batcher *g, int number) {
+    assert(number >= 0 && (size_t)number < g->n && g->sequence[number].active);
+    leave(g, &g->sequence[number]);
+}
+
+void nct_batcher_shed(nct_batcher *g) {
+    for (size_t i = 0; i < g->n; i++)
+        if (!g->sequence[i].active) {
+            g->sequence[i].cache.length = 0;
+            nct_cache_trim(&g->sequence[i].cache, 0);
+        }
+}
+
+/* ------------------------------------------------------------------ what a step computes */
+
+/* Copies what another sequence holds of the prompt; false if more of it is about to be computed, which is worth waiting
+ * for. Several prompts with the same beginning come together: one of them reads it. */
+static bool begin(nct_batcher *g, struct sequence *s) {
+    const struct sequence *from = NULL;
+    size_t most = s->cache.length, coming = 0;
+    for (size_t i = 0; i < g->n; i++) {
+        const struct sequence *other = &g->sequence[i];
+        if (other == s)
+            continue;
+        size_t same = common(s, other), held = same < other->cache.length ? same : other->cache.length;
+        if (held > most) {
+            most = held;
+            from = other;
+        }
+        if (other->active && other->begun && !is_read(other) && same > coming)
+            coming = same;
+    }
+    most = most < n_prompt(s) ? most : n_prompt(s) - 1;
+    if (coming >= most + WORTH_WAITING)
+        return false;
+    s->begun = true;
+    size_t settled = s->cache.n_committed;
+    if (from && most > s->cache.length && nct_cache_reserve(&s->cache, most, NULL) == NCT_OK)
+        nct_cache_settle(&s->cache, settled, g->engine->pool);
+    if (from && most > s->cache.length && nct_cache_copy(&from->cache, most, &s->cache, NULL) != NCT_OK)
+        return true; /* without room for a copy it is computed, and complains if there is none for that either */
+    s->n_copied = s->cache.length;
+    g->report.n_copied += s->n_copied;
+    return true;
+}
+
+static bool is_waiting(const struct sequence *s) { return s->active && !is_read(s) && s->n_rows == 0; }
+
+/* Of the prompts without rows: the one that takes least, or the oldest. */
+static struct sequence *next_prompt(nct_batcher *g, bool oldest) {
+    struct sequence *best = NULL;
+    for (size_t i = 0; i < g->n; i++) {
+        struct sequence *s = &g->sequence[i];
+        if (!is_waiting(s) || !s->begun)
+            continue;
+        size_t left = n_prompt(s) - s->cache.length,
+               best_left = best ? n_prompt(best) - best->cache.length : 0;
+        if (!best || (!oldest && left < best_left) ||
+            ((oldest || left == best_left) && s->since < best->since))
+            best = s;
+    }
+    return best;
+}
+
+/* So many rows of a prompt as take no longer than `room` rows do where nothing is held: attention is added to what the
+ * weights take. */
+static size_t rows_in(const nct_batcher *g, const struct sequence *s, size_t room) {
+    const nct_config *c = &g->engine->model.config;
+    const nct_sparse *sparse = &g->attend.sparse;
+    size_t seen = s->cache.length, heads = c->n_heads * c->head_dim, kv = c->n_kv_heads * c->head_dim;
+    if (sparse->enabled && seen > nct_sparse_chooses_from(sparse))
+        seen = sparse->budget * sparse->block;
+    double weights = 2.0 * (double)c->hidden * (double)(2 * heads + 2 * kv + 3 * c->intermediate),
+           attention = 4.0 * (double)heads * (double)seen;
+    size_t rows = (size_t)((double)room * weights / (weights + attention));
+    return rows > SLICE_LEAST ? rows : room < SLICE_LEAST ? room : SLICE_LEAST;
+}
+
+/* Hands out the rows: one to each that answers, then to prompts: a part to the oldest, so that none waits for ever,
+ * the rest to those that take least. */
+static void share_rows(nct_batcher *g) {
+    size_t answering = 0;
+    for (size_t i = 0; i < g->n; i++) {
+        struct sequence *s = &g->sequence[i];
+        s->n_rows = s->active && is_read(s);
+        answering += s->n_rows;
+    }
+    size_t room = answering ? g->slice : g->chunk, first = room / 4 ? room / 4 : 1;
+    for (;;) { /* the oldest begin first */
+        struct sequence *s = NULL;
+        for (size_t i = 0; i < g->n; i++)
+            if (is_waiting(&g->sequence[i]) && !g->sequence[i].begun &&
+                (!s || g->sequence[i].since < s->since) && g->sequence[i].status == NCT_OK)
+                s = &g->sequence[i];
+        if (!s)
+            break;
+        if (!begin(g, s))
+            s->status = NCT_E_STOPPED; /* looked at in this step */
+    }
+    struct sequence *s = next_prompt(g, true);
+    for (bool oldest = true; s && room; s = next_prompt(g, false), oldest = false) {
+        size_t left = n_prompt(s) - s->cache.length,
+               most = oldest && next_prompt(g, false) != s ? first : room;
+        size_t rows = answering ? rows_in(g, s, most) : most;
+        s->n_rows = left < rows ? left : rows;
+        size_t spent = left < rows ? (left * most + rows - 1) / rows : most;
+        room -= spent;
+    }
+}
+
+/* Room for the rows of each; a sequence that gets none ends. */
+static void make_room(nct_batcher *g) {
+    for (size_t i = 0; i < g->n; i++) {
+        struct sequence *s = &g->sequence[i];
+        nct_error err = {0};
+        void *tokens = s->tokens;
+        size_t settled = s->cache.n_committed, n = s->cache.length + s->n_rows;
+        if (!s->n_rows)
+            continue;
+        nct_status status = n > s->limit
+                                ? nct_fail(&err, NCT_E_CONTEXT, "%zu tokens fill the context", s->limit)
+                                : nct_cache_reserve(&s->cache, n, &err);
+        if (status == NCT_OK &&
+            (status = nct_grow(&tokens, &s->capacity, n + 1, sizeof *s->tokens, &err)) == NCT_OK)
+            s->tokens = tokens;
+        if (status == NCT_OK) {
+            nct_cache_settle(&s->cache, settled, g->engine->pool);
+        } else {
+            s->n_rows = 0;
+            end(g, s, &err);
+        }
+    }
+}
+
+/* Parts in the order of the group, answers first: their rows need logits. */
+static size_t list_parts(nct_batcher *g, nct_rows *part) {
+    size_t n_parts = 0, row = 0;
+    for (int reading = 0; reading < 2; reading++)
+        for (size_t i = 0; i < g->n; i++) {
+            struct sequence *s = &g->sequence[i];
+            if (!s->n_rows || is_read(s) == (bool)reading)
+                continue;
+            s->row = row;
+            row += s->n_rows;
+            part[n_parts++] = (nct_rows){
+                .cache = &s->cache,
+                .attend = &g->attend,
+                .rope = s->rope,
+                .batch = {.id = s->tokens + s->cache.length, .n = s->n_rows, .first = s->cache.length}};
+        }
+    return n_parts;
+}
+
+/* ------------------------------------------------------------------ what comes of it */
+
+static bool has_logits(const struct sequence *s) { return s->n_rows && s->cache.length == s->n_tokens; }
+
+static void choose(void *context, int task, int worker) {
+    (void)worker;
+    nct_batcher *g = context;
+    struct sequence *s = &g->sequence[task];
+    if (has_logits(s))
+        s->status = nct_sampler_choose(s->sampler, &s->what.sampling, s->logits, s->tokens, s->n_tokens,
+                                       n_prompt(s), s->what.sample, &s->chosen, &s->error);
+}
+
+/* The logits of every last row, which are moved to the front for it. */
+static void compute_logits(nct_batcher *g) {
+    const nct_config *c = &g->engine->model.config;
+    size_t n = 0, hidden = c->hidden;
+    for (int reading = 0; reading < 2;
+         reading++) /* in the order of their rows, so that none is overwritten */
+        for (size_t i = 0; i < g->n; i++) {
+            struct sequence *s = &g->sequence[i];
+            if (!has_logits(s) || is_read(s) == (bool)reading)
+                continue;
+            size_t row = s->row + s->n_rows - 1;
+            if (row != n)
+                memcpy(g->work.x + n * hidden, g->work.x + row * hidden, hidden * sizeof *g->work.x);
+            s->logits = g->logits + n * c->n_vocab;
+            n++;
+        }
+    if (n)
+        nct_forward_logits(&g->engine->exec, &g->engine->model, &g->work, 0, n, g->logits);
+}
+
+static void hand_out(nct_batcher *g) {
+    for (size_t i = 0; i < g->n; i++) {
+        struct sequence *s = &g->sequence[i];
+        if (!has_logits(s))
+            continue;
+        if (s->status != NCT_OK) {
+            end(g, s, &s->error);
+            continue;
+        }
+        s->tokens[s->n_tokens++] = s->chosen;
+        if (!s->what.take(s->what.context, s->chosen))
+            end(g, s, NULL);
+    }
+}
+
+nct_status nct_batcher_step(nct_batcher *g, const volatile int *stop, nct_error *err) {
+    nct_rows part[NCT_BATCHER_MAX];
+    if (g->n_active == 0)
+        return NCT_OK;
+    for (size_t i = 0; i < g->n; i++)
+        g->sequence[i].status = NCT_OK;
+    share_rows(g);
+    make_room(g);
+    size_t n_parts = list_parts(g, part);
+    if (n_parts == 0)
+        return NCT_OK;
+    nct_engine_use_threads(g->engine, nct_rows_count(part, n_parts));
+    nct_between between = {.stop = stop};
+    NCT_TRY(nct_forward_parts(&g->engine->exec, &g->engine->model, part, n_parts, &g->work, &between, err));
+    for (size_t i = 0; i < g->n; i++) {
+        struct sequence *s = &g->sequence[i];
+        *(is_read(s) ? &g->report.n_fed : &g->report.n_read) += s->n_rows;
+        s->status = NCT_OK;
+    }
+    g->report.n_steps++;
+    compute_logits(g);
+    nct_pool_run(g->engine->pool, (int)g->n, choose, g);
+    hand_out(g);
+    return NCT_OK;
+}
+
+/* ------------------------------------------------------------------ looking */
+
+int nct_batcher_room(const nct_batcher *g) { return (int)(g->n - g->n_active); }
+int nct_batcher_size(const nct_batcher *g) { return (int)g->n_active; }
+
+void nct_batcher_look(const nct_batcher *g, int number, nct_sequence_state *state) {
+    assert(number >= 0 && (size_t)number < g->n);
+    const struct sequence *s = &g->sequence[number];
+    size_t held = s->cache.length < n_prompt(s) ? s->cache.length : n_prompt(s);
+    *state = (nct_sequence_state){.n_prompt = (int)n_prompt(s),
+                                  .n_read = (int)held,
+                                  .n_copied = (int)s->n_copied,
+                                  .n_chosen = (int)(s->n_tokens - n_prompt(s)),
+                                  .limit = (int)s->limit,
+                                  .is_long = s->rope == &g->engine->model.long_rope};
+}
+
+void nct_batcher_count(const nct_batcher *g, nct_batcher_report *report) {
+    *report = g->report;
+    report->kv_bytes = 0;
+    for (size_t i = 0; i < g->n; i++)
+        report->kv_bytes += nct_cache_bytes(&g->sequence[i].cache);
+}
+
+int nct_batcher_limit(const nct_batcher *g, int n_expected) {
+    nct_session_options o = g->options;
+    nct_session_terms terms;
+    o.n_expected = n_expected;
+    return nct_session_settle(g->engine, &o, &terms, NULL) == NCT_OK ? (int)terms.limit : 0;
+}
+
+uint64_t nct_batcher_cache_bytes(const nct_batcher *g, size_t n) {
+    const nct_cache *c = &g->sequence[0].cache;
+    return (uint64_t)(n / NCT_PAGE + (n % NCT_PAGE != 0)) * c->page_bytes;
+}

@@ -1,0 +1,362 @@
+# noctule batch: results equal to those of run, whatever is decoded together; records good and bad; outputs that survive.
+. "$(dirname "$0")/lib.sh"
+find_model
+
+# without what differs from run to run
+strip() { sed 's/"timings":{[^}]*},//; s/"cached":[0-9]*/"cached":0/; s/"attempts":[0-9]*/"attempts":0/' "$@"; }
+# the text of a record as it stands in JSON
+text_of() { sed -n "s/^{\"id\":\"$1\",\"text\":\"\(\([^\"\\\\]\|\\\\.\)*\)\".*/\1/p" "$2"; }
+lines_in() {
+    checks=$((checks + 1))
+    [ "$(wc -l <"$2")" -eq "$1" ] || { cp "$2" out; fail "$last: $2 should have $1 lines"; }
+}
+
+i=0
+while [ $i -lt 24 ]; do
+    case $((i % 4)) in
+    0) text="Once upon a time there was a little bird" ;;
+    1) text="The sun went down and $i stars came out over the hill. Then" ;;
+    2) text="One day" ;;
+    3) text="Tom and Sue played in the park with a big red ball number $i until it rained, and they" ;;
+    esac
+    echo "{\"id\":\"r$i\",\"prompt\":\"$text\"}"
+    i=$((i + 1))
+done >in.jsonl
+batch="batch -m $plain -n 24"
+
+# the same text as run gives, greedy and sampled
+run $batch in.jsonl --greedy -o greedy.jsonl --seed 3
+exits 0
+prints_nothing
+says "done 24 ok, 0 failed"
+run $batch in.jsonl --temp 0.9 --seed 5 -o sampled.jsonl -np 3
+exits 0
+for i in 0 1 10 23; do
+    prompt=$(sed -n "s/^{\"id\":\"r$i\",\"prompt\":\"\(.*\)\"}/\1/p" in.jsonl)
+    run run -m "$plain" -n 24 --greedy --json "$prompt" </dev/null
+    [ "$(sed -n 's/^{"id":"[^"]*","text":"\(\([^"\\]\|\\.\)*\)".*/\1/p' out)" = "$(text_of "r$i" greedy.jsonl)" ] || fail "r$i: another text than run, greedy"
+    run run -m "$plain" -n 24 --temp 0.9 --seed 5 --json "$prompt" </dev/null
+    [ "$(sed -n 's/^{"id":"[^"]*","text":"\(\([^"\\]\|\\.\)*\)".*/\1/p' out)" = "$(text_of "r$i" sampled.jsonl)" ] || fail "r$i: another text than run, sampled"
+    checks=$((checks + 2))
+done
+for width in 1 8 17; do
+    run $batch in.jsonl --temp 0.9 --seed 5 -np $width -o "w$width.jsonl"
+    strip sampled.jsonl | sort >a
+    strip "w$width.jsonl" | sort >b
+    same a b "other texts with -np $width"
+done
+
+# in order, to a file and to a pipe
+run $batch in.jsonl --temp 0.9 --seed 5 --ordered -o ordered.jsonl
+exits 0
+sed 's/.*"index":\([0-9]*\).*/\1/' ordered.jsonl >a
+seq 0 23 >b
+same a b "not in order"
+holds "the journal should be gone" test ! -e .ordered.jsonl.noctule-journal
+"$NOCTULE" $batch --temp 0.9 --seed 5 --ordered <in.jsonl 2>err >out
+strip out >a
+strip ordered.jsonl >b
+same a b "stdout in order"
+
+# an output is not run over
+run $batch in.jsonl --greedy -o greedy.jsonl
+exits 2
+says "--resume"
+says "--overwrite"
+cp greedy.jsonl before
+run $batch in.jsonl --greedy -o greedy.jsonl --resume
+exits 0
+same greedy.jsonl before "a finished output was changed by --resume"
+says "24 there before"
+run $batch in.jsonl --temp 0.9 -n 25 -o greedy.jsonl --resume --limit 2 # other settings are other work
+exits 0
+lines_in 26 greedy.jsonl
+run $batch in.jsonl --limit 3 -o greedy.jsonl --overwrite
+exits 0
+lines_in 3 greedy.jsonl
+
+printf 'notes of mine, no record' >notes.txt
+cp notes.txt before
+run $batch in.jsonl -o notes.txt --resume
+exits 1
+says "another -o"
+same notes.txt before "somebody else's file was changed"
+
+# a kill at any moment loses nothing that was finished and repeats nothing; what was torn off is cut
+strip sampled.jsonl | sort >whole
+for moment in 0.05 0.15 0.3; do
+    rm -f killed.jsonl
+    "$NOCTULE" $batch in.jsonl --temp 0.9 --seed 5 -np 2 -o killed.jsonl >/dev/null 2>&1 &
+    sleep $moment
+    kill -9 $! 2>/dev/null
+    wait $! 2>/dev/null
+    cp killed.jsonl part.jsonl 2>/dev/null || : >part.jsonl
+    printf '{"id":"r0","te' >>killed.jsonl
+    run $batch in.jsonl --temp 0.9 --seed 5 -np 2 -o killed.jsonl --resume
+    exits 0
+    strip killed.jsonl | sort >a
+    same a whole "after a kill at $moment and --resume"
+    head -c "$(wc -c <part.jsonl)" killed.jsonl >a
+    same a part.jsonl "what was finished before the kill at $moment"
+done
+# the seed that was drawn is that of the output
+run $batch in.jsonl --temp 0.9 -o drawn.jsonl --limit 2
+run $batch in.jsonl --temp 0.9 -o drawn.jsonl --limit 4 --resume
+lines_in 4 drawn.jsonl
+holds "one seed" test "$(sed 's/.*"seed":\([0-9]*\).*/\1/' drawn.jsonl | sort -u | wc -l)" -eq 1
+
+# ids, and who is who
+printf '{"id":"a","prompt":"x"}\n{"id":"a","prompt":"x"}\n{"id":"a#2","prompt":"x"}\n{"prompt":"x"}\n{"prompt":"x"}\n{"id":7,"prompt":"x"}\n' >ids.jsonl
+run $batch ids.jsonl -n 1 --ordered
+exits 0
+sed 's/^{"id":"\([^"]*\)".*/\1/' out >a
+checks=$((checks + 1))
+[ "$(head -n 3 a | tr '\n' ' ')" = "a a#2 a#2#2 " ] || fail "repeated ids"
+prints '"id":"7"'
+holds "an id from the digest" grep -qE '^[0-9a-f]{16}$' a
+holds "and its number" grep -qE '^[0-9a-f]{16}#2$' a
+
+# shards, a sample
+for i in 1 2 3; do run $batch in.jsonl -n 2 --shard $i/3 -o "s$i.jsonl"; done
+lines_in 8 s1.jsonl
+holds "the first record is of shard 1" grep -q '"index":0,' s1.jsonl
+cat s1.jsonl s2.jsonl s3.jsonl | sed 's/.*"index":\([0-9]*\),.*/\1/' | sort -n >a
+seq 0 23 >b
+same a b "the shards together"
+run $batch in.jsonl -n 2 --sample 5 -o sample.jsonl
+lines_in 5 sample.jsonl
+run $batch in.jsonl -n 2 --sample 5 -o sample.jsonl --resume
+lines_in 5 sample.jsonl
+run $batch --shard 5/4 in.jsonl
+exits 2
+run $batch -np 65 in.jsonl
+exits 2
+
+# what there is to do, without doing it
+run $batch in.jsonl --dry-run -o never.jsonl
+exits 0
+prints "24 to do of 24 records"
+holds "nothing is written" test ! -e never.jsonl
+
+# what prompts have in common is read once
+seq 1 6 | sed 's/.*/{"id":"&","text":"Once upon a time there was a very small dog who lived near the sea with a boy. The boy had a red ball, and the dog liked to run after it. One day the ball rolled down the hill and into the water, and the dog did not know how to swim, so it sat down and looked at the ball for a long time. Then the boy came and he said that they would find another ball","prompt":"Number &"}/' >alike.jsonl
+run $batch alike.jsonl -n 2
+exits 0
+holds "tokens of the common beginning are copied" test "$(grep -c '"cached":[1-9][0-9]' out)" -ge 4
+
+# an open pipe gives its first results before it ends
+mkfifo pipe
+"$NOCTULE" $batch --lines -n 2 <pipe >piped.jsonl 2>err &
+reader=$!
+exec 4>pipe
+printf 'One\n' >&4
+tries=0
+until [ -s piped.jsonl ] || [ $tries -gt 300 ]; do
+    tries=$((tries + 1))
+    sleep 0.1
+done
+lines_in 1 piped.jsonl
+printf 'Two\nThree' >&4
+exec 4>&-
+wait $reader
+code=$?
+last="batch --lines from a pipe"
+exits 0
+lines_in 3 piped.jsonl
+
+# bad records fail alone, are counted, and can be tried again
+cat >bad.jsonl <<'EOF'
+{"id":"good","prompt":"One day"}
+{"id":"broken","prompt":
+[1,2,3]
+"text"
+{"id":"empty"}
+{"id":"number","prompt":7}
+{"id":"nul","prompt":"a\u0000b"}
+{"id":"hot","prompt":"x","temperature":-1}
+{"id":"long","prompt":"x","max_tokens":"many"}
+{"id":"roles","messages":[{"role":"king","content":"x"}]}
+{"id":"none","messages":[]}
+{"id":"schema","prompt":"x","schema":{}}
+{"id":"lost","file":"/nonexistent/file","prompt":"x"}
+{"id":"stop","prompt":"x","stop":[""]}
+{"custom_id":"other","method":"POST","url":"/v1/embeddings","body":{"input":"x"}}
+{"id":"fine","prompt":"Tom","max_tokens":3,"temperature":0.5,"seed":9}
+EOF
+run $batch bad.jsonl -o bad.out.jsonl
+exits 5
+says "2 ok, 14 failed"
+says "--resume --retry-failed"
+lines_in 16 bad.out.jsonl
+for pair in broken:invalid_record nul:invalid_record hot:invalid_record schema:unsupported lost:unreadable; do
+    case ${pair%%:*} in broken) continue ;; esac # it has no id that could be read
+    holds "${pair%%:*} fails as ${pair##*:}" grep -q "^{\"id\":\"${pair%%:*}\",\"error\":{\"code\":\"${pair##*:}\"" bad.out.jsonl
+done
+holds "an item's own seed" grep -q '"sampling":{"seed":9,"base_seed"' bad.out.jsonl
+run $batch bad.jsonl -o bad.out.jsonl --resume
+exits 5
+says "16 there before"
+sed -i 's/"seed":9}/"seed":9}\n{"id":"more","prompt":"And"}/; s/{"id":"hot","prompt":"x","temperature":-1}/{"id":"hot","prompt":"x","temperature":1}/' bad.jsonl
+run $batch bad.jsonl -o bad.out.jsonl --resume --retry-failed
+exits 5
+says "2 ok, 13 failed"
+lines_in 17 bad.out.jsonl
+holds "tried again" grep -q '^{"id":"nul".*"attempts":2' bad.out.jsonl
+holds "mended" grep -q '^{"id":"hot","text"' bad.out.jsonl
+run $batch bad.jsonl --fail-fast -np 1 -o fast.jsonl
+exits 5
+holds "ends early" test "$(wc -l <fast.jsonl)" -lt 16
+run $batch bad.jsonl --max-errors 3 -np 1 -o few.jsonl
+exits 5
+lines_in 4 few.jsonl
+head -c 3000 /dev/urandom >noise.jsonl
+run $batch noise.jsonl
+holds "noise is records that fail, or is refused" test "$code" -eq 5 -o "$code" -eq 2
+printf '{"id":"big","prompt":"%0100000d"}\n' 1 >big.jsonl
+run $batch big.jsonl
+exits 5
+prints '"code":"context_overflow"'
+gzip -c in.jsonl >in.gz.jsonl
+run $batch in.gz.jsonl
+exits 2
+says zcat
+printf '' | "$NOCTULE" $batch >out 2>err
+code=$?
+last="an empty pipe"
+exits 0
+prints_nothing
+
+# an answer that takes too long is cut; supervisors are told how it goes
+printf 'Once\n' | "$NOCTULE" batch -m "$plain" --lines -n 900 --ignore-eos --timeout 30ms >out 2>err
+code=$?
+last="batch --timeout"
+exits 0
+prints '"finish_reason":"timeout","truncated":true'
+run $batch in.jsonl -n 60 --ignore-eos --progress json -o told.jsonl
+exits 0
+holds "progress is objects" sh -c '! grep -v "^{\"progress\":{\"phase\":\"batch\",.*}$" err | grep -v "^done "'
+run bench batch -m "$plain" -np 1,3 -p 8 -n 4 -r 1 --format csv
+exits 0
+prints b,pp,tg,reps,prefill_tps,prefill_mad,tps_per_seq,tps,tps_mad
+lines_in 3 out
+
+# OpenAI's lines give OpenAI's
+printf '{"custom_id":"q1","method":"POST","url":"/v1/chat/completions","body":{"model":"m","messages":[{"role":"user","content":"Hello"}],"max_tokens":4}}\n' >openai.jsonl
+printf '{"custom_id":"q2","method":"POST","url":"/v1/chat/completions","body":{"messages":[{"role":"user","content":[{"type":"image_url"}]}]}}\n' >>openai.jsonl
+run batch -m "$model" openai.jsonl -o openai.out.jsonl
+exits 5
+holds "a response" grep -q '^{"id":"batch_req_[0-9a-f]*","custom_id":"q1","response":{"status_code":200,.*"choices":\[{"index":0,"message":{"role":"assistant","content":".*"completion_tokens":4.*"error":null' openai.out.jsonl
+holds "an error" grep -q '"custom_id":"q2","response":null,"error":{"code":"unsupported"' openai.out.jsonl
+run batch -m "$model" openai.jsonl -o openai.out.jsonl --resume
+says "2 there before"
+run batch -m "$model" openai.jsonl --format jsonl
+prints '{"id":"q1","text":'
+run run -m "$model" -n 4 --seed 1 --temp 1 --json "Hello" </dev/null
+one=$(json text)
+printf '{"id":"m","messages":[{"role":"user","content":"Hello"}]}\n' | "$NOCTULE" batch -m "$model" -n 4 --seed 1 --temp 1 >out 2>err
+checks=$((checks + 1))
+[ "$(json text)" = "$one" ] || fail "messages: another text than run"
+
+# documents, an instruction, a file for each
+mkdir -p "docs/a b"
+printf 'The dog ran.\n' >docs/one.txt
+printf 'The cat sat.\n' >"docs/a b/two.txt"
+run batch -m "$model" -n 4 --greedy docs/one.txt
+exits 2
+says "add -p"
+find docs -name '*.txt' -print0 | sort -z | "$NOCTULE" batch -m "$model" -n 4 --greedy --files-from - -0 -p "Why?" -o '{dir}/{stem}.sum.md' >out 2>err
+code=$?
+last="files from find -print0"
+exits 0
+"$NOCTULE" run -m "$model" -n 4 --greedy -f docs/one.txt -p "Why?" </dev/null >a
+same docs/one.sum.md a "a file's text as run gives it"
+holds "the other" test -s "docs/a b/two.sum.md"
+holds "the journal should be gone" test ! -e ".{stem}.sum.md.noctule-journal"
+run batch -m "$model" -n 4 --greedy docs/one.txt "docs/a b/two.txt" -p "Why?" -o '{dir}/{stem}.sum.md'
+exits 2
+says "is there already"
+rm docs/one.sum.md
+run batch -m "$model" -n 4 --greedy docs/one.txt "docs/a b/two.txt" -p "Why?" -o '{dir}/{stem}.sum.md' --resume
+exits 0
+says "1 ok, 0 failed, 1 there before"
+same docs/one.sum.md a "made again"
+run batch -m "$model" -n 4 docs/one.txt docs/one.txt -p "Why?" -o '{stem}.x'
+exits 5
+printf '{"id":"../../up","prompt":"x"}\n' >up.jsonl
+run $batch up.jsonl -n 1 -o '{id}.y'
+exits 0
+holds "an id leads nowhere" test -e "_._.._up.y"
+run $batch up.jsonl -o '{what}.y'
+exits 2
+printf '{"id":"1","body":"The dog","extra":[1]}\n' >field.jsonl
+run $batch field.jsonl --field body --keep -n 1
+exits 0
+prints '"meta":{"extra":[1]}'
+
+# signals: what was begun is finished, or dropped; the file stays good
+seq 1 400 | sed 's/.*/{"id":"&","prompt":"Once upon a time number &"}/' >many.jsonl
+resets=
+env --default-signal=INT true 2>/dev/null && resets=--default-signal=INT
+for signal in INT TERM; do
+    rm -f stopped.jsonl
+    [ $signal = INT ] && [ -z "$resets" ] && continue # a script's background ignores it
+    env $resets "$NOCTULE" $batch many.jsonl -n 100 --ignore-eos --greedy -np 2 -o stopped.jsonl >out 2>err &
+    pid=$!
+    tries=0
+    until [ -s stopped.jsonl ] || [ $tries -gt 300 ]; do
+        tries=$((tries + 1))
+        sleep 0.05
+    done
+    kill -$signal $pid
+    wait $pid
+    code=$?
+    last="batch, SIG$signal"
+    [ $signal = INT ] && exits 130 || exits 143
+    says "--resume"
+    holds "whole records" sh -c '! grep -v "^{.*}$" stopped.jsonl'
+done
+
+# a second run on an output that is in use
+mkfifo slow
+"$NOCTULE" $batch --lines -n 2 -o locked.jsonl <slow >/dev/null 2>&1 &
+pid=$!
+exec 5>slow
+printf 'One\n' >&5
+tries=0
+until [ -s locked.jsonl ] || [ $tries -gt 300 ]; do
+    tries=$((tries + 1))
+    sleep 0.1
+done
+run $batch in.jsonl -o locked.jsonl --resume
+exits 2
+says "in use"
+exec 5>&-
+wait $pid
+
+# memory: no more for many than for few, through a pipe that stays open
+if [ -r /proc/self/status ]; then
+    mkfifo stream
+    "$NOCTULE" batch -m "$plain" --lines -n 1 <stream >stream.out 2>/dev/null &
+    pid=$!
+    exec 6>stream
+    wait_for_lines() {
+        tries=0
+        until [ "$(wc -l <stream.out)" -ge "$1" ] || [ $tries -gt 600 ]; do
+            tries=$((tries + 1))
+            sleep 0.1
+        done
+        lines_in "$1" stream.out
+    }
+    peak() { sed -n 's/^VmHWM:[^0-9]*\([0-9]*\) kB/\1/p' /proc/$pid/status; }
+    seq 1 200 | sed 's/.*/item &/' >&6
+    wait_for_lines 200
+    few=$(peak)
+    seq 201 2200 | sed 's/.*/item &/' >&6
+    wait_for_lines 2200
+    lots=$(peak)
+    exec 6>&-
+    wait $pid
+    checks=$((checks + 1))
+    [ "$lots" -lt $((few + 1024)) ] || fail "memory grows: $few kB after 200 items, $lots kB after 2,200"
+fi
+finish
