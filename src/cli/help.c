@@ -76,7 +76,7 @@ static const topic topics[] = {
       "memory,\n"
       "  in files and not on the disk yet, kept for others,\n"
       "  memory {anonymous_bytes, mapped_bytes} of the process: its own, and of files (weights, cache),\n"
-      "  spec {on, steps, guessed, mean_accept},\n"
+      "  spec {on, steps, guessed, mean_accept, weight_bytes, cache_bytes}: the last two of who guesses,\n"
       "  sparse {active, dense_len}, with --sources also sources [{file, lines [first, last], share}],\n"
      "  sampling {seed, temp, ...}, token_ids\n"
      "Keys are only ever added.\n"

@@ -311,14 +311,17 @@ const nct_option nct_option_table[] = {
      .value = "auto|off|N", .standard = "off"},
     {"drafter", NCT_KIND_CHOICE, GENERATE, "Model", FIELD(drafter),
      .help = "who guesses with --spec: ngram copies what followed when the last words stood in the text before, "
-             "eagle is --draft",
-     .value = "auto|eagle|ngram|off", .standard = "auto", .words = "auto|eagle|ngram|off"},
+             "eagle and model are --draft alone, auto is both",
+     .value = "auto|eagle|ngram|model|off", .standard = "auto", .words = "auto|eagle|ngram|model|off"},
     {"draft", NCT_KIND_TEXT, GENERATE, "Model", FIELD(draft),
-     .help = "an EAGLE or EAGLE-3 head made for the model; with it --spec is auto unless told otherwise",
-     .value = "DIR"},
+     .help = "an EAGLE or EAGLE-3 head made for the model, or a small model with the same vocabulary; with it --spec "
+             "is auto unless told otherwise",
+     .value = "PATH"},
     {"freq", NCT_KIND_TEXT, GENERATE, "Model", FIELD(freq),
      .help = "the tokens that the head of --draft scores, the most frequent first (noctule freq)",
      .value = "FILE", .standard = "the list beside it"},
+    {"prompt-rows", NCT_KIND_FLAG, GENERATE, "Model", FIELD(prompt_rows),
+     .help = "the head of --draft also scores the prompt's own tokens that its list lacks: names, numbers"},
     {"numa", NCT_KIND_TEXT, LOAD, "Model", FIELD(numa),
      .help = "memory nodes: one if the model fits there, left alone, node N alone, weights copied in parts "
              "to all",

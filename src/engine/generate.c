@@ -7,7 +7,6 @@
 
 enum {
     LOGIT_ROWS = 16, /* rows of logits computed together: as many as the session has room for */
-    BEAM = 4,        /* children of a node, at most */
 };
 
 /* ------------------------------------------------------------------ one round */
@@ -134,7 +133,7 @@ nct_status nct_session_verify(nct_session *s, const nct_tree *tree, const nct_ge
 /* Tells the drafter what it has not seen yet, up to the root, and asks for a guess. */
 static nct_status guess(nct_session *s, nct_tree *tree, nct_error *err) {
     size_t held = s->cache.length, room = s->cache.limit - held, n_passes;
-    nct_ask ask = {.n_max = s->n_guess, .depth_max = NCT_TREE_MAX - 1, .width = BEAM};
+    nct_ask ask = {.n_max = s->n_guess, .depth_max = NCT_TREE_MAX - 1, .width = s->guess_width};
     if (!s->drafter || room < 2 || (s->adaptive && !nct_adapt_ask(&s->adapt, &ask)))
         return NCT_OK;
     uint64_t began = nct_clock_ns();
@@ -160,6 +159,7 @@ nct_status nct_session_generate(nct_session *s, const nct_generate_options *o, n
         *o->rounds = (nct_rounds){0};
     uint64_t taking_ns = 0;
     NCT_TRY(nct_session_can_sample(s, o->n_prompt, err));
+    NCT_TRY(nct_session_begin_draft(s, err));
     NCT_TRY(choose_next(s, o, s->logits, s->cache.length, &a.token[0], &a.stopped, &taking_ns, err));
     nct_adapt_begin(&s->adapt);
     while (status == NCT_OK && !a.stopped) {
