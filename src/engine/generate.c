@@ -145,7 +145,10 @@ static nct_status guess(nct_session *s, nct_tree *tree, nct_error *err) {
     NCT_TRY(nct_session_tell(s, held, err));
     NCT_TRY(s->drafter->propose(s->draft, &exec, &ask, tree, &n_passes, err));
     if (s->adaptive) {
-        nct_adapt_drafted(&s->adapt, n_passes, (double)(nct_clock_ns() - began) * 1e-9);
+        double seconds = (double)(nct_clock_ns() - began) * 1e-9;
+        nct_adapt_drafted(&s->adapt, n_passes, seconds);
+        if (s->drafter->reads && n_passes == 0 && tree->n == 1)
+            nct_adapt_lost(&s->adapt, seconds);
         nct_adapt_choose(&s->adapt, tree);
     }
     return NCT_OK;

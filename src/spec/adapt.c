@@ -267,7 +267,6 @@ void nct_adapt_learn(nct_adapt *a, const nct_tree *tree, const nct_accepted *acc
         a->n_guessed_tokens += accepted->n;
         judge(a);
     } else {
-        a->lost_s += a->draft_s; /* what a draft read */
         a->n_plain_tokens += accepted->n;
         a->pause_left -= accepted->n < a->pause_left ? accepted->n : a->pause_left;
         if (a->state == NCT_ADAPT_PAUSED && a->pause_left == 0)

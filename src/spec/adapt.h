@@ -102,6 +102,8 @@ void nct_adapt_drafted(nct_adapt *adapt, size_t n_passes, double seconds);
 /** Of the above, what concerns a merged drafter (merged.h): ask->believe and ask->worth; what its network brought. */
 void nct_adapt_ask_merged(nct_adapt *adapt, nct_ask *ask);
 void nct_adapt_learn_merged(nct_adapt *adapt, const nct_tree *tree, const nct_accepted *accepted);
+/** Seconds that a drafter read the text for, without a guess. */
+void nct_adapt_lost(nct_adapt *adapt, double seconds);
 
 /** Sets a tree's scores to what experience says of its edges. */
 void nct_adapt_believe(const nct_adapt *adapt, nct_tree *tree);

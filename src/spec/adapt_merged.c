@@ -53,3 +53,5 @@ void nct_adapt_learn_merged(nct_adapt *a, const nct_tree *tree, const nct_accept
     a->network_tokens = a->network_tokens * DECAY + (double)n;
     a->network_rounds = a->network_rounds * DECAY + a->network_share;
 }
+
+void nct_adapt_lost(nct_adapt *a, double seconds) { a->lost_s += seconds; }

@@ -77,6 +77,7 @@ typedef struct nct_drafter {
     const char *name;  /* as people type it */
     const char *brief; /* one line of help */
     nct_draft_row row;
+    bool reads; /* it reads the text by itself, which takes time before there is a guess */
 
     /** Reads the draft's files once for all sessions. NULL: there are none. `unload` frees; NULL is fine. A draft that
      *  does not fit the target is NCT_E_UNSUPPORTED, in a sentence that names both sizes. */

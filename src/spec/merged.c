@@ -73,6 +73,7 @@ nct_status nct_merged_open(const nct_drafter *network, const void *weights, cons
     m->face = (nct_drafter){.name = network->name,
                             .brief = network->brief,
                             .row = network->row,
+                            .reads = network->reads,
                             .state_bytes = state_bytes,
                             .begin = begin,
                             .observe = observe,

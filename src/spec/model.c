@@ -351,6 +351,7 @@ const nct_drafter nct_drafter_model = {
     .name = "model",
     .brief = "a small model with the same vocabulary",
     .row = NCT_ROW_NONE,
+    .reads = true,
     .load = model_load,
     .unload = model_unload,
     .weight_bytes = model_weight_bytes,
