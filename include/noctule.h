@@ -70,17 +70,19 @@ nct_status nct_engine_open(const char *path, const nct_engine_options *options, 
                            nct_error *err);
 void nct_engine_close(nct_engine *engine); /* NULL is fine */
 
-/** A draft head (EAGLE or EAGLE-3) for sessions to guess with: its directory, and the list of tokens that it scores. */
+/** What sessions guess with: a draft head (EAGLE or EAGLE-3), by its directory, and the list of tokens that it scores; or a
+ *  small model with the target's vocabulary, by its path. */
 typedef struct nct_draft_source {
     const char *path;
-    const char *list; /* a frequency-ranked list (FR-Spec); NULL: the one beside the head, or all tokens */
+    const char *list; /* a frequency-ranked list (FR-Spec); NULL: the one beside the head, or all tokens; not of models */
     int n_list;       /* so many first tokens of it; 0: all */
 } nct_draft_source;
 
-/** Loads a draft head, once for all sessions opened afterwards; the engine owns it. NCT_E_ARGUMENT: it has one already.
- *  NCT_E_UNSUPPORTED: a head for another model, in a sentence that says in what they differ. */
+/** Loads a draft, once for all sessions opened afterwards; the engine owns it. NCT_E_ARGUMENT: it has one already.
+ *  NCT_E_UNSUPPORTED: a head for another model, or a model with another vocabulary, in a sentence that says in what
+ *  they differ. */
 nct_status nct_engine_load_draft(nct_engine *engine, const nct_draft_source *source, nct_error *err);
-/** Who guesses with it, for nct_session_options.drafter; NULL: no head was loaded. */
+/** Who guesses with it, for nct_session_options.drafter: "eagle", "eagle3" or "model"; NULL: none was loaded. */
 const char *nct_engine_drafter(const nct_engine *engine);
 
 /** What was loaded. Strings and arrays belong to the engine. */
@@ -105,7 +107,8 @@ typedef struct nct_model_info {
     uint64_t weight_bytes;      /* packed weights in memory */
     uint64_t embedding_bytes;   /* of these, the embedding */
     uint64_t copied_bytes;      /* of these, what was copied from the shared pages of a bundle */
-    uint64_t mapped_bytes;      /* of these, what lies in shared pages of a bundle, which the system can let go */
+    uint64_t draft_bytes;       /* packed weights of the draft, besides; 0: none was loaded */
+    uint64_t mapped_bytes;      /* of weight_bytes, what lies in shared pages of a bundle, which the system can let go */
     uint64_t kv_bytes_per_token;/* at the session's default cache type */
     uint64_t kv_int8_bytes_per_token;
     const char *kv;             /* the default type */
@@ -320,9 +323,13 @@ typedef struct nct_session_options {
     bool sparse_r1;        /* the mid-2025 variant: exact normaliser, one forced block fewer */
 
     /* guessing ahead in nct_session_generate, which changes speed and never what is chosen */
-    const char *drafter;   /* who guesses: "ngram", or the engine's head; NULL or "off": nobody */
+    const char *drafter;   /* who guesses: "ngram", the engine's draft by its name, or "auto": both together where
+                              one was loaded, else ngram; NULL or "off": nobody */
+    bool prompt_rows;      /* a head with a list of tokens scores those of the prompt too that are not in it;
+                              NCT_E_ARGUMENT with a draft that has a vocabulary of its own */
     int n_guess;           /* tokens computed at once, the certain one included, up to 64; 0 or 1: no guesses;
                               NCT_GUESS_AUTO: as many as pay, by what the session has seen */
+    int guess_width;       /* guesses kept of a node, 1 to 16, with a fixed n_guess: 1 makes chains; 0: the engine's choice */
     const char *learned;   /* [n_learned] of NCT_GUESS_AUTO: what nct_session_learned gave of an earlier session of
                               this model, drafter and host; anything else is passed over; NULL: nothing */
     size_t n_learned;
@@ -442,6 +449,7 @@ typedef struct nct_report {
     double prefill_s, decode_s, load_s;
     uint64_t n_rounds, n_guessed, n_accepted; /* of generating: passes, tokens guessed in them, guesses that held */
     double guess_rate;                /* tokens in the time of a plain step, of late, where guesses adapt; else 0 */
+    uint64_t draft_bytes;             /* cache and buffers of who guesses; weights are the engine's */
     uint64_t kv_bytes;                /* cache in use, in memory or in files */
     uint64_t kv_mapped_bytes;         /* of these, in mapped files */
     uint64_t kv_resident_bytes;       /* of kv_bytes, in memory now */

@@ -43,8 +43,9 @@ typedef struct nct_args {
     int64_t cache;            /* 0 auto, 1 off, 2 ro */
     bool all;                 /* cache rm */
     const char *spec;         /* auto, off or a number */
-    int64_t drafter;          /* 0 auto, 1 eagle, 2 ngram, 3 off */
-    const char *draft, *freq; /* a head's directory, its list of tokens */
+    int64_t drafter;          /* 0 auto, 1 eagle, 2 ngram, 3 model, 4 off */
+    const char *draft, *freq; /* a head's directory or a small model, a head's list of tokens */
+    bool prompt_rows;
     bool force_threads, made_up;
     nct_list knobs; /* key=value */
 

@@ -73,6 +73,20 @@ static bool is_checkpoint(const char *path, struct timespec *when) {
     return true;
 }
 
+/* A draft head lies in a folder like a checkpoint's, but is none: its architecture's name says so. */
+static bool is_head(const char *path) {
+    static const char mark[] = "Eagle";
+    char config[PATH_MAX];
+    nct_map map;
+    bool found = false;
+    if (!nct_path_join(config, sizeof config, path, "config.json") || nct_map_open(config, &map, NULL) != NCT_OK)
+        return false;
+    for (size_t i = 0; i + sizeof mark - 1 <= map.n_bytes && !found; i++)
+        found = memcmp(map.data + i, mark, sizeof mark - 1) == 0;
+    nct_map_close(&map);
+    return found;
+}
+
 /* The newest checkpoint in a folder; the first name among equals. */
 static bool find_newest(const char *folder, char *best, size_t n_best) {
     DIR *dir = opendir(folder);
@@ -83,7 +97,7 @@ static bool find_newest(const char *folder, char *best, size_t n_best) {
     for (struct dirent *entry; (entry = readdir(dir));) {
         char path[PATH_MAX];
         if (entry->d_name[0] == '.' || !nct_path_join(path, sizeof path, folder, entry->d_name) ||
-            !is_checkpoint(path, &when))
+            !is_checkpoint(path, &when) || is_head(path))
             continue;
         bool newer =
             when.tv_sec != newest.tv_sec ? when.tv_sec > newest.tv_sec : when.tv_nsec > newest.tv_nsec;
@@ -171,6 +185,7 @@ static const struct {
     size_t offset; /* of an int64_t */
 } numbers[] = {
     {"numa.pretend", 1, NCT_NODES_MAX, "numa.pretend=1 to 64", offsetof(nct_knobs, made_up_nodes)},
+    {"spec.width", 1, 16, "spec.width=1 to 16", offsetof(nct_knobs, guess_width)},
     {"prefill.chunk", 1, 4096, "prefill.chunk=1 to 4096", offsetof(nct_knobs, chunk)},
     {"cache.max", 1, 9e15, "cache.max=SIZE, as 5g or 500m", offsetof(nct_knobs, cache_max)},
     {"cache.min_ms", 0, 1e9, "cache.min_ms=N", offsetof(nct_knobs, cache_min_ms)},
@@ -427,8 +442,10 @@ size_t nct_answer_reserve(const nct_cli *cli) {
  * give way to a cache, but only for a quarter of what there is. Weights in memory are not available any more. */
 static uint64_t room_for_cache(const nct_args *a, const nct_model_info *info) {
     nct_room room;
-    if (a->memory != NCT_UNSET)
-        return (uint64_t)a->memory > info->weight_bytes ? (uint64_t)a->memory - info->weight_bytes : 0;
+    if (a->memory != NCT_UNSET) {
+        uint64_t weights = info->weight_bytes + info->draft_bytes;
+        return (uint64_t)a->memory > weights ? (uint64_t)a->memory - weights : 0;
+    }
     nct_room_find("", &room);
     uint64_t left = room.available_bytes > info->mapped_bytes ? room.available_bytes - info->mapped_bytes : 0;
     if (left < room.available_bytes / 4)
@@ -465,7 +482,7 @@ static int refuse_cache(const nct_cli *cli, const need *k) {
         "a cache of %s tokens takes %s; %s of %s are left for it beside %s of weights\n"
         "try: --kv-dir auto    (keeps it in files then; --kv-dir DIR: always, and there)%s%s",
         NCT_N(k->n_tokens), NCT_BYTES(k->bytes), NCT_BYTES(k->room), asked ? "--mem" : "memory",
-        NCT_BYTES(k->info.weight_bytes),
+        NCT_BYTES(k->info.weight_bytes + k->info.draft_bytes),
         cli->args.kv == NCT_KV_INT8 - NCT_KV_FLOAT32 ? "" : "\n     --kv q8    (takes about half)",
         asked ? "" : "\n     --mem SIZE    (what weights and cache may take)");
 }
@@ -504,26 +521,36 @@ int nct_find_room(const nct_cli *cli, nct_engine *engine, size_t n_tokens, const
 
 /* Who guesses, if anybody does: --drafter, or what --draft says. */
 static int take_drafter(const nct_cli *cli, nct_engine *engine, bool guesses, const char **drafter) {
-    enum { AUTO, EAGLE, NGRAM, OFF };
+    enum { AUTO, EAGLE, NGRAM, MODEL, OFF };
     const nct_args *a = &cli->args;
     int64_t asked = a->drafter == NCT_UNSET ? AUTO : a->drafter;
     nct_error err;
-    if (asked == EAGLE && !a->draft)
-        return nct_say_error(cli, NCT_EXIT_USAGE, "--drafter eagle needs a head\ntry: --draft DIR");
-    if (a->freq && !a->draft)
-        return nct_say_error(cli, NCT_EXIT_USAGE, "--freq says what a head scores, and there is none\ntry: --draft DIR");
-    *drafter = asked == OFF ? "off" : "ngram";
-    if (!a->draft || asked > EAGLE || !guesses)
+    if ((asked == EAGLE || asked == MODEL) && !a->draft)
+        return nct_say_error(cli, NCT_EXIT_USAGE, "--drafter %s needs a %s\ntry: --draft %s",
+                             asked == EAGLE ? "eagle" : "model", asked == EAGLE ? "head" : "small model",
+                             asked == EAGLE ? "DIR" : "PATH");
+    if ((a->freq || a->prompt_rows) && !a->draft)
+        return nct_say_error(cli, NCT_EXIT_USAGE, "--%s says what a head scores, and there is none\ntry: --draft DIR",
+                             a->freq ? "freq" : "prompt-rows");
+    *drafter = asked == OFF ? "off" : asked == AUTO ? "auto" : "ngram";
+    if (!a->draft || asked == NGRAM || asked == OFF || !guesses)
         return NCT_EXIT_OK;
     if (!nct_engine_drafter(engine) &&
         nct_engine_load_draft(engine, &(nct_draft_source){.path = a->draft, .list = a->freq}, &err) != NCT_OK)
-        return nct_say_status(cli, &err);
-    *drafter = nct_engine_drafter(engine);
+        return err.status == NCT_E_ARGUMENT ? nct_say_error(cli, NCT_EXIT_USAGE, "%s", err.text)
+                                            : nct_say_status(cli, &err);
+    const char *loaded = nct_engine_drafter(engine);
+    bool is_model = strcmp(loaded, "model") == 0;
+    if (asked != AUTO && is_model != (asked == MODEL))
+        return nct_say_error(cli, NCT_EXIT_USAGE, "--drafter %s, but %s is %s", is_model ? "eagle" : "model", a->draft,
+                             is_model ? "a whole model\ntry: --drafter model" : "a draft head\ntry: --drafter eagle");
+    if (asked != AUTO)
+        *drafter = loaded;
     return NCT_EXIT_OK;
 }
 
 /* --spec, --drafter and --draft. */
-static int take_spec(const nct_cli *cli, nct_engine *engine, nct_session_options *options) {
+static int take_spec(const nct_cli *cli, nct_engine *engine, const nct_knobs *knobs, nct_session_options *options) {
     const nct_args *a = &cli->args;
     int64_t n = 0;
     bool answers = cli->command && (cli->command->bit & (NCT_CMD_RUN | NCT_CMD_CHAT));
@@ -532,6 +559,8 @@ static int take_spec(const nct_cli *cli, nct_engine *engine, nct_session_options
     else if (a->spec && strcmp(a->spec, "off") != 0 && !nct_parse_count(a->spec, 1, 64, &n))
         return nct_say_error(cli, NCT_EXIT_USAGE, "--spec %s: expected auto, off or a number from 1 to 64", a->spec);
     options->n_guess = (int)n;
+    options->prompt_rows = a->prompt_rows;
+    options->guess_width = (int)knobs->guess_width;
     return take_drafter(cli, engine, n == NCT_GUESS_AUTO || n > 1, &options->drafter);
 }
 
@@ -541,8 +570,11 @@ static void name_learned(const nct_cli *cli, const nct_engine *engine, char buf[
     nct_bytes key = {0};
     uint8_t digest[NCT_SHA256_BYTES];
     nct_engine_info(engine, &m);
+    bool alone = cli->args.drafter != NCT_UNSET && cli->args.drafter > 0;
     nct_bytes_printf(&key, NULL, "%s|%s|%d|%d|%d|%s|%d|%s", m.name, m.weights, m.n_layers, m.hidden, m.n_vocab, m.isa,
                      m.n_threads, nct_engine_drafter(engine) ? cli->args.draft : "ngram");
+    if (nct_engine_drafter(engine) && !alone)
+        nct_bytes_add_str(&key, "+ngram", NULL);
     nct_sha256_of(key.data, key.n, digest);
     nct_bytes_reset(&key);
     snprintf(buf, 32, "spec-%02x%02x%02x%02x%02x%02x", digest[0], digest[1], digest[2], digest[3], digest[4],
@@ -591,7 +623,7 @@ int nct_open_session(const nct_cli *cli, nct_engine *engine, size_t n_expected, 
             window > (size_t)info.max_positions ? " with its long RoPE list" : "", NCT_N(window), window,
             window < (size_t)info.long_positions ? "\n     --rope long" : "");
     nct_session_options options = nct_take_session(cli, &knobs);
-    code = take_spec(cli, engine, &options);
+    code = take_spec(cli, engine, &knobs, &options);
     if (code != NCT_EXIT_OK)
         return code;
     char folder[PATH_MAX];

@@ -14,6 +14,7 @@ int nct_find_model(const nct_cli *cli, char **path);
 typedef struct nct_knobs {
     bool exact;
     int64_t chunk; /* 0: the engine's */
+    int64_t guess_width; /* spec.width; 0: the engine's */
     bool force_ctx;
     bool decide_by_prompt; /* sparse.decide */
     bool r1;               /* sparse.variant */

@@ -275,7 +275,9 @@ static nct_status write_json(const run *r, nct_bytes *out, nct_error *err) {
         out, err, ",\"spec\":{\"on\":%s,\"tree\":%.1f,\"steps\":%zu,\"guessed\":%zu,\"mean_accept\":%.3f,\"gain\":",
         a->n_guessed ? "true" : "false", a->n_rounds ? 1 + (double)a->n_guessed / (double)a->n_rounds : 1,
         a->n_rounds, a->n_guessed, nct_mean_accept(a)));
-    NCT_TRY(a->gain > 0 ? nct_bytes_printf(out, err, "%.3f}", a->gain) : nct_bytes_add_str(out, "null}", err));
+    NCT_TRY(a->gain > 0 ? nct_bytes_printf(out, err, "%.3f", a->gain) : nct_bytes_add_str(out, "null", err));
+    NCT_TRY(nct_bytes_printf(out, err, ",\"weight_bytes\":%llu,\"cache_bytes\":%llu}",
+                             (unsigned long long)r->info.draft_bytes, (unsigned long long)report.draft_bytes));
     NCT_TRY(
         nct_bytes_printf(out, err, ",\"rope\":\"%s\"", nct_session_is_long(r->session) ? "long" : "native"));
     NCT_TRY(nct_bytes_printf(
@@ -388,9 +390,9 @@ static int dry_run(run *r) {
         nct_output_print(o,
                          "{\"dry_run\":true,\"prompt\":%zu,\"dropped\":%zu,\"context\":%zu,\"answer\":%zu,"
                          "\"weight_bytes\":%"
-                         "llu,\"cache_bytes\":%llu}\n",
+                         "llu,\"draft_bytes\":%llu,\"cache_bytes\":%llu}\n",
                          r->n_ids, r->n_dropped, limit, answer, (unsigned long long)r->info.weight_bytes,
-                         (unsigned long long)cache);
+                         (unsigned long long)r->info.draft_bytes, (unsigned long long)cache);
         return NCT_EXIT_OK;
     }
     nct_output_print(o, "model    %s (%s)\n", r->info.name, r->info.weights);
@@ -399,8 +401,10 @@ static int dry_run(run *r) {
         nct_output_print(o, "         %s  %s\n", NCT_N(count_part(r, &r->prompt.part[i])),
                          r->prompt.part[i].name);
     nct_output_print(o, "answer   up to %s tokens\n", NCT_N(answer));
-    nct_output_print(o, "memory   %s of weights, %s of cache when all is used\n",
-                     NCT_BYTES(r->info.weight_bytes), NCT_BYTES(cache));
+    nct_output_print(o, "memory   %s of weights, ", NCT_BYTES(r->info.weight_bytes));
+    if (r->info.draft_bytes)
+        nct_output_print(o, "%s of the draft's, ", NCT_BYTES(r->info.draft_bytes));
+    nct_output_print(o, "%s of cache when all is used\n", NCT_BYTES(cache));
     return NCT_EXIT_OK;
 }
 
@@ -447,8 +451,10 @@ static int prepare(run *r) {
         code = nct_take_sampling(r->cli, r->engine, &r->sampling, &r->bias);
     if (code == NCT_EXIT_OK)
         code = encode_prompt(r);
-    if (code == NCT_EXIT_OK)
+    if (code == NCT_EXIT_OK) {
         code = nct_open_session(r->cli, r->engine, r->n_ids + nct_answer_reserve(r->cli), &r->session);
+        nct_engine_info(r->engine, &r->info); /* a draft may have come to it */
+    }
     if (code == NCT_EXIT_OK)
         code = fit_prompt(r);
     if (code != NCT_EXIT_OK)

@@ -3,6 +3,7 @@
 
 #include "base/clock.h"
 #include "engine/session.h"
+#include "spec/merged.h"
 
 static nct_exec exec_of(nct_session *s) {
     nct_exec exec = s->engine->exec;
@@ -30,12 +31,31 @@ static float *rows_of(const nct_session *s) {
     return s->drafter->row == NCT_ROW_TAPS ? s->work.taps : s->work.x;
 }
 
-nct_status nct_session_open_draft(nct_session *s, const char *name, nct_error *err) {
+/* The drafter's state; of "auto", of the engine's drafter and prompt lookup together. */
+static nct_status open_state(nct_session *s, bool merged, bool prompt_rows, nct_error *err) {
     void *p = NULL;
+    const void *weights = s->drafter->load ? s->engine->draft : NULL;
+    const nct_draft_options options = {.prompt_rows = prompt_rows};
+    nct_draft_target target = {.model = &s->engine->model,
+                               .rope = s->work.rope,
+                               .limit = s->cache.limit,
+                               .n_threads = nct_pool_size(s->engine->pool)};
+    if (merged)
+        NCT_TRY(nct_merged_open(s->drafter, weights, &target, &options, &s->drafter, &p, err));
+    else
+        NCT_TRY(s->drafter->open(weights, &target, &options, &p, err));
+    s->draft = p;
+    return NCT_OK;
+}
+
+nct_status nct_session_open_draft(nct_session *s, const char *name, bool prompt_rows, nct_error *err) {
+    bool automatic = name && strcmp(name, "auto") == 0, merged = automatic && s->engine->drafter;
     if (s->n_guess < 2)
         return NCT_OK;
     NCT_TRY(nct_branches_open(&s->cache, s->n_guess, &s->work.branches, err));
-    if (name)
+    if (automatic)
+        s->drafter = merged ? s->engine->drafter : &nct_drafter_ngram;
+    else if (name)
         NCT_TRY(nct_drafter_find(name, &s->drafter, err));
     if (!s->drafter)
         return NCT_OK;
@@ -45,14 +65,15 @@ nct_status nct_session_open_draft(nct_session *s, const char *name, nct_error *e
         return nct_fail(err, NCT_E_ARGUMENT,
                         "the drafter '%s' needs files of its own, and none were loaded", needs);
     }
-    nct_draft_target target = {.model = &s->engine->model,
-                               .rope = s->work.rope,
-                               .limit = s->cache.limit,
-                               .n_threads = nct_pool_size(s->engine->pool)};
     NCT_TRY(nct_session_open_rows(s, err));
-    NCT_TRY(s->drafter->open(s->drafter->load ? s->engine->draft : NULL, &target, NULL, &p, err));
-    s->draft = p;
-    return NCT_OK;
+    return open_state(s, merged, prompt_rows, err);
+}
+
+nct_status nct_session_begin_draft(nct_session *s, nct_error *err) {
+    nct_exec exec = exec_of(s);
+    if (!s->draft || !s->drafter->begin)
+        return NCT_OK;
+    return s->drafter->begin(s->draft, &exec, s->tokens, s->cache.length, err);
 }
 
 nct_status nct_session_open_rows(nct_session *s, nct_error *err) {
@@ -60,6 +81,9 @@ nct_status nct_session_open_rows(nct_session *s, nct_error *err) {
     void *p = NULL;
     if (s->drafter->row == NCT_ROW_NONE)
         return NCT_OK;
+    if (s->drafter->row == NCT_ROW_TAPS && s->engine->model.config.n_layers < NCT_TAPS_LAYERS)
+        return nct_fail(err, NCT_E_UNSUPPORTED, "the drafter '%s' looks into a model of at least %d layers, this has %zu",
+                        s->drafter->name, NCT_TAPS_LAYERS, s->engine->model.config.n_layers);
     s->row_floats = s->drafter->row == NCT_ROW_TAPS ? NCT_TAPS * hidden : hidden;
     NCT_TRY(nct_alloc(&p, s->row_floats, sizeof(float), err));
     s->row = p;

@@ -205,9 +205,10 @@ void nct_engine_close(nct_engine *e) {
 
 nct_status nct_engine_load_draft(nct_engine *e, const nct_draft_source *source, nct_error *err) {
     const nct_drafter *drafter;
-    nct_draft_options options = {.list = source->list, .n_list = source->n_list > 0 ? (size_t)source->n_list : 0};
+    nct_draft_options options = {.list = source->list, .n_list = source->n_list > 0 ? (size_t)source->n_list : 0,
+                                 .vocab = e->vocab};
     if (e->drafter)
-        return nct_fail(err, NCT_E_ARGUMENT, "%s: a draft head is loaded already", source->path);
+        return nct_fail(err, NCT_E_ARGUMENT, "%s: a draft is loaded already", source->path);
     NCT_TRY(nct_draft_find(source->path, &drafter, err));
     NCT_TRY(drafter->load(source->path, &e->model, &e->exec, &options, &e->draft, err));
     e->drafter = drafter;
@@ -254,6 +255,7 @@ void nct_engine_info(const nct_engine *e, nct_model_info *info) {
         .embedding_bytes = nct_panels_bytes(&e->model.weights.embedding.panels),
         .copied_bytes = e->model.weights.n_copied_bytes,
         .mapped_bytes = e->resident ? e->model.weights.n_bytes - e->model.weights.n_copied_bytes : 0, .numa = e->numa_label,
+        .draft_bytes = e->drafter ? e->drafter->weight_bytes(e->draft) : 0,
         .kv_bytes_per_token = nct_engine_kv_bytes(e, own, own),
         .kv_int8_bytes_per_token = nct_engine_kv_bytes(e, NCT_KV_Q8, NCT_KV_Q8), .kv = nct_kv_type_name(own),
         .isa = e->kernels.isa, .n_threads = e->n_threads, .n_threads_batch = e->n_threads_batch,

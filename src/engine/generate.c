@@ -7,7 +7,6 @@
 
 enum {
     LOGIT_ROWS = 16, /* rows of logits computed together: as many as the session has room for */
-    BEAM = 4,        /* children of a node, at most */
 };
 
 /* ------------------------------------------------------------------ one round */
@@ -136,7 +135,7 @@ nct_status nct_session_verify(nct_session *s, const nct_tree *tree, const nct_ge
 /* Tells the drafter what it has not seen yet, up to the root, and asks for a guess. */
 static nct_status guess(nct_session *s, nct_tree *tree, nct_error *err) {
     size_t held = s->cache.length, room = s->cache.limit - held, n_passes;
-    nct_ask ask = {.n_max = s->n_guess, .depth_max = NCT_TREE_MAX - 1, .width = BEAM};
+    nct_ask ask = {.n_max = s->n_guess, .depth_max = NCT_TREE_MAX - 1, .width = s->guess_width};
     if (!s->drafter || room < 2 || (s->adaptive && !nct_adapt_ask(&s->adapt, &ask)))
         return NCT_OK;
     uint64_t began = nct_clock_ns();
@@ -148,7 +147,10 @@ static nct_status guess(nct_session *s, nct_tree *tree, nct_error *err) {
     NCT_TRY(nct_session_tell(s, held, err));
     NCT_TRY(s->drafter->propose(s->draft, &exec, &ask, tree, &n_passes, err));
     if (s->adaptive) {
-        nct_adapt_drafted(&s->adapt, n_passes, (double)(nct_clock_ns() - began) * 1e-9);
+        double seconds = (double)(nct_clock_ns() - began) * 1e-9;
+        nct_adapt_drafted(&s->adapt, n_passes, seconds);
+        if (s->drafter->reads && n_passes == 0 && tree->n == 1)
+            nct_adapt_lost(&s->adapt, seconds);
         nct_adapt_choose(&s->adapt, tree);
     }
     return NCT_OK;
@@ -162,6 +164,7 @@ nct_status nct_session_generate(nct_session *s, const nct_generate_options *o, n
         *o->rounds = (nct_rounds){0};
     uint64_t taking_ns = 0;
     NCT_TRY(nct_session_can_sample(s, o->n_prompt, err));
+    NCT_TRY(nct_session_begin_draft(s, err));
     NCT_TRY(choose_next(s, o, s->logits, s->cache.length, &a.token[0], &a.stopped, &taking_ns, err));
     nct_adapt_begin(&s->adapt, s->draft_s, s->prompt_s);
     while (status == NCT_OK && !a.stopped) {

@@ -162,7 +162,7 @@ static double time_head(const nct_exec *exec, const nct_linear *head, const floa
     enum { BEST = 4 };
     nct_top top;
     uint64_t began = nct_clock_ns();
-    nct_top_run(exec, head, x, hidden, 1, BEST, &top);
+    nct_top_run(exec, head, NULL, x, hidden, 1, BEST, &top);
     return (double)(nct_clock_ns() - began) * 1e-9;
 }
 
@@ -172,7 +172,7 @@ nct_status nct_replay_time_heads(nct_session *s, nct_replay_heads *heads, nct_er
     size_t hidden = s->engine->model.config.hidden;
     nct_arena arena = {0};
     int n_threads = nct_pool_size(s->engine->pool);
-    size_t a = nct_top_bytes(full, 1, n_threads), b = nct_top_bytes(draft->head, 1, n_threads);
+    size_t a = nct_top_bytes(full, 0, 1, n_threads), b = nct_top_bytes(draft->head, 0, 1, n_threads);
     NCT_TRY(nct_arena_open(&arena, a > b ? a : b, err));
     nct_exec exec = s->engine->exec;
     exec.scratch = &arena;

@@ -11,6 +11,7 @@ enum {
     CHUNK = 512,     /* prompt rows computed together: weights are unpacked once for all of them */
     CHUNK_MAX = 4096,
     LOGIT_ROWS = 16, /* rows of logits computed together when all are asked for */
+    GUESS_WIDTH = 4, /* children of a guessed token, at most */
     STEP_ROWS = 8,   /* so few rows are a step, which memory limits; more are a prompt, which arithmetic does */
 };
 
@@ -62,6 +63,9 @@ nct_status nct_session_settle(const nct_engine *engine, const nct_session_option
     if (o.n_guess != NCT_GUESS_AUTO && (o.n_guess < 0 || o.n_guess > NCT_TREE_MAX))
         return nct_fail(err, NCT_E_ARGUMENT, "%d tokens at once are out of range: expected up to %d", o.n_guess,
                         NCT_TREE_MAX);
+    if (o.guess_width < 0 || o.guess_width > NCT_BEAM_WIDTH)
+        return nct_fail(err, NCT_E_ARGUMENT, "%d guesses of a token are out of range: expected up to %d", o.guess_width,
+                        NCT_BEAM_WIDTH);
     if (engine->exec.exact && (o.keys > NCT_KV_FLOAT32 || o.values > NCT_KV_FLOAT32))
         return nct_fail(err, NCT_E_ARGUMENT, "exact mode keeps its cache in float32");
     if (!engine->model.weights.layer)
@@ -89,6 +93,7 @@ nct_status nct_session_open(nct_engine *engine, const nct_session_options *optio
     s->engine = engine;
     s->attend.times = &s->times;
     s->adaptive = o.n_guess == NCT_GUESS_AUTO;
+    s->guess_width = o.guess_width ? (size_t)o.guess_width : GUESS_WIDTH;
     s->n_guess = s->adaptive ? NCT_TREE_MAX : (size_t)o.n_guess;
     nct_adapt_init(&s->adapt);
     if (s->adaptive && o.learned) /* on failure it stays as it is */
@@ -115,7 +120,7 @@ nct_status nct_session_open(nct_engine *engine, const nct_session_options *optio
     if (status == NCT_OK)
         status = open_store(s, &o, err);
     if (status == NCT_OK)
-        status = nct_session_open_draft(s, o.drafter, err);
+        status = nct_session_open_draft(s, o.drafter, o.prompt_rows, err);
     if (status == NCT_OK)
         status = nct_sampler_open(c->n_vocab, &s->sampler, err);
     if (status == NCT_OK && (status = nct_alloc(&p, LOGIT_ROWS * c->n_vocab, sizeof(float), err)) == NCT_OK)
@@ -402,6 +407,7 @@ void nct_session_report(const nct_session *s, nct_report *report) {
     }
     report->kv_bytes_per_token = nct_engine_kv_bytes(s->engine, s->cache.k_type, s->cache.v_type);
     report->guess_rate = s->adaptive ? nct_adapt_rate(&s->adapt) : 0;
+    report->draft_bytes = s->draft && s->drafter->state_bytes ? s->drafter->state_bytes(s->draft) : 0;
     report->keys = nct_kv_type_name(s->cache.k_type);
     report->values = nct_kv_type_name(s->cache.v_type);
     report->sparse_s = (double)s->times.all_ns * 1e-9;

@@ -23,6 +23,7 @@ struct nct_session {
     float *logits;      /* several rows of [n_vocab]; the last token's is the first */
     bool has_logits;
     size_t chunk;
+    size_t guess_width; /* children of a node, where not up to `adapt` */
     size_t n_guess;     /* tokens of a tree, at most; below 2 there are none */
     bool adaptive;      /* how many of them is up to `adapt` */
     nct_adapt adapt;
@@ -66,8 +67,10 @@ void nct_engine_use_threads(const nct_engine *engine, size_t n);
 /** There are logits, and n_prompt is within what is held: else NCT_E_ARGUMENT. */
 nct_status nct_session_can_sample(const nct_session *session, int n_prompt, nct_error *err);
 
-/** Who guesses, by name or NULL, and room for what is guessed. */
-nct_status nct_session_open_draft(nct_session *session, const char *name, nct_error *err);
+/** Who guesses, by name or NULL, and room for what is guessed. prompt_rows: as of nct_session_options. */
+nct_status nct_session_open_draft(nct_session *session, const char *name, bool prompt_rows, nct_error *err);
+/** An answer begins after the tokens held: the drafter may prepare for it. */
+nct_status nct_session_begin_draft(nct_session *session, nct_error *err);
 /** Of it: room for the rows that session->drafter wants. */
 nct_status nct_session_open_rows(nct_session *session, nct_error *err);
 void nct_session_close_draft(nct_session *session);

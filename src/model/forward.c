@@ -103,11 +103,11 @@ void nct_forward_end(const nct_exec *exec, const nct_model *model, nct_work *wor
     nct_pool_run(exec->pool, (int)n, final_row, &k);
 }
 
-/* Copies the residual stream where a draft wants to see it, before layer i. Of models with few layers it is the
- * nearest one. */
+/* Copies the residual stream where a draft wants to see it, before layer i (speculative-decoding.md 3.3). */
 static void tap(const nct_model *model, nct_work *work, size_t n_rows, size_t i) {
     size_t hidden = model->config.hidden, n = model->config.n_layers;
-    const size_t at[NCT_TAPS] = {n > 2 ? 2 : n - 1, n / 2, n > 3 ? n - 3 : 0};
+    const size_t at[NCT_TAPS] = {2, n / 2, n - 3};
+    assert(n >= NCT_TAPS_LAYERS);
     for (size_t t = 0; t < NCT_TAPS; t++)
         for (size_t row = 0; row < n_rows && at[t] == i; row++)
             memcpy(work->taps + (row * NCT_TAPS + t) * hidden, work->x + row * hidden, hidden * sizeof *work->x);

@@ -14,7 +14,10 @@ typedef struct nct_model {
     nct_rope long_rope; /* for contexts beyond it; zeroed where config.long_positions is 0 */
 } nct_model;
 
-enum { NCT_TAPS = 3 };
+enum {
+    NCT_TAPS = 3,
+    NCT_TAPS_LAYERS = 5, /* layers 2, L/2 and L-3 are there, in this order, from so many on */
+};
 
 /** Buffers of a pass over at most `rows` tokens; owned by a session or a batcher. */
 typedef struct nct_work {
@@ -27,7 +30,7 @@ typedef struct nct_work {
     float *gate, *up; /* [rows][intermediate] */
     float *cos, *sin; /* [rows][head_dim / 2] */
     float *taps; /* [rows][NCT_TAPS][hidden]: for drafts, the residual stream entering layers 2, L/2 and L-3; the
-                    owner's, NULL: not wanted */
+                    owner's, of models of NCT_TAPS_LAYERS and more; NULL: not wanted */
     nct_branches branches; /* opened by the owner where trees are to run, closed with the rest */
     const nct_rope *rope; /* the table in use, set by the owner after opening; NULL: the model's native one */
 } nct_work;

@@ -60,6 +60,10 @@ static void count_children(nct_adapt *a, const nct_tree *tree, size_t node, int3
         a->surprise += hit - p;
         a->surprise_variance += p * (1 - p);
         count(&a->edge[tree->edge[i]], hit);
+        if (tree->also[i])
+            count(&a->edge[tree->also[i] - 1], hit);
+        if (!nct_edge_is_model(tree->edge[i]) && !(tree->also[i] && nct_edge_is_model((uint8_t)(tree->also[i] - 1))))
+            continue; /* levels are the network's */
         first = first ? first : i;
         best |= hit && i == first;
         any |= hit;
@@ -187,6 +191,7 @@ bool nct_adapt_ask(nct_adapt *a, nct_ask *ask) {
                      .width = width(a),
                      .deeper = deeper,
                      .context = a};
+    nct_adapt_ask_merged(a, ask);
     return true;
 }
 
@@ -318,6 +323,7 @@ void nct_adapt_learn(nct_adapt *a, const nct_tree *tree, const nct_accepted *acc
     double tokens = (double)accepted->n;
     nct_cost_observe(&a->cost, tree->n, seconds);
     count_round(a, tree, accepted);
+    nct_adapt_learn_merged(a, tree, accepted);
     a->elapsed_s += seconds + a->draft_s;
     if (a->asked && (tree->n > 1 || a->n_passes > 0)) {
         /* By the table, not by this round's clock: what disturbs the machine is not the guess's fault. */

@@ -18,7 +18,7 @@
  *      nct_adapt_begin                                    an answer begins
  *      each round:
  *          if nct_adapt_ask(adapt, &ask):
- *              propose, with `ask`; nct_adapt_drafted; of several drafters, nct_adapt_believe each and merge
+ *              propose, with `ask`; nct_adapt_drafted
  *              nct_adapt_choose(adapt, &tree)             else the tree is the root alone
  *          verify
  *          nct_adapt_learn(adapt, &tree, &accepted, seconds of verifying)
@@ -61,6 +61,11 @@ typedef struct nct_adapt {
     double surprise, surprise_variance;
     double pass; /* a run of the draft's network, in plain steps; 0: not measured */
     nct_draft_level level[NCT_ADAPT_LEVELS]; /* of depth 1, 2, ... */
+
+    /* of a network beside copies (adapt_merged.c): tokens that it alone brought, of late; rounds, each counted by how
+     * likely the copies were to fail; this round's share; rounds since it ran */
+    double network_tokens, network_rounds, network_share;
+    size_t n_without;
 
     nct_adapt_state state;
     size_t pause, pause_left; /* tokens: of the next pause, and of the one at hand */
@@ -110,6 +115,12 @@ bool nct_adapt_ask(nct_adapt *adapt, nct_ask *ask);
 
 /** A drafter was asked: so many runs of its network, and the seconds it took. Several drafters of a round add up. */
 void nct_adapt_drafted(nct_adapt *adapt, size_t n_passes, double seconds);
+
+/** Of the above, what concerns a merged drafter (merged.h): ask->believe and ask->worth; what its network brought. */
+void nct_adapt_ask_merged(nct_adapt *adapt, nct_ask *ask);
+void nct_adapt_learn_merged(nct_adapt *adapt, const nct_tree *tree, const nct_accepted *accepted);
+/** Seconds that a drafter read the text for, without a guess. */
+void nct_adapt_lost(nct_adapt *adapt, double seconds);
 
 /** Sets a tree's scores to what experience says of its edges. */
 void nct_adapt_believe(const nct_adapt *adapt, nct_tree *tree);

@@ -156,6 +156,15 @@ void nct_draft_unload(void *weights) {
     nct_free(d);
 }
 
+uint64_t nct_draft_weight_bytes(const void *weights) {
+    const nct_draft *d = weights;
+    const nct_linear *matrices[] = {&d->fc, &d->q, &d->k, &d->v, &d->o, &d->gate, &d->up, &d->down, &d->own_head};
+    uint64_t sum = 0;
+    for (size_t i = 0; i < sizeof matrices / sizeof *matrices; i++)
+        sum += nct_panels_bytes(&matrices[i]->panels);
+    return sum;
+}
+
 void nct_draft_embed(const nct_draft *d, int32_t token, float *value, float *room) {
     nct_linear_row(&d->target->weights.embedding, (size_t)token, value, room);
     for (size_t i = 0; i < d->hidden; i++)
@@ -164,7 +173,14 @@ void nct_draft_embed(const nct_draft *d, int32_t token, float *value, float *roo
 
 nct_status nct_draft_find(const char *path, const nct_drafter **drafter, nct_error *err) {
     nct_draft_file *file = NULL;
-    NCT_TRY(nct_draft_file_open(path, &file, err));
+    nct_checkpoint *model = NULL;
+    nct_status status = nct_draft_file_open(path, &file, err);
+    if (status != NCT_OK && nct_checkpoint_open(path, &model, NULL) == NCT_OK) {
+        nct_checkpoint_close(model);
+        *drafter = &nct_drafter_model;
+        return NCT_OK;
+    }
+    NCT_TRY(status);
     *drafter = nct_draft_file_kind(file) == NCT_DRAFT_EAGLE3 ? &nct_drafter_eagle3 : &nct_drafter_eagle;
     nct_draft_file_close(file);
     return NCT_OK;

@@ -13,7 +13,10 @@
 #include "spec/drafter.h"
 #include "spec/top.h"
 
-enum { NCT_DRAFT_WINDOW = 1024 }; /* positions a draft looks back unless told otherwise */
+enum {
+    NCT_DRAFT_WINDOW = 1024,      /* positions a draft looks back unless told otherwise */
+    NCT_DRAFT_PROMPT_ROWS = 4096, /* tokens of a prompt that a list is lengthened by, at most */
+};
 
 typedef struct nct_draft nct_draft; /* weights */
 typedef struct nct_draft_line nct_draft_line;
@@ -69,8 +72,10 @@ nct_status nct_draft_load(const nct_draft_form *form, const char *path, const nc
                           const nct_exec *exec, const nct_draft_options *options, void **weights,
                           nct_error *err);
 void nct_draft_unload(void *weights);
+uint64_t nct_draft_weight_bytes(const void *weights);
 
-/** The drafter that the head at a path is for: nct_drafter_eagle or nct_drafter_eagle3. */
+/** The drafter that what lies at a path is for: nct_drafter_eagle or nct_drafter_eagle3 for a head, nct_drafter_model for
+ *  a model. */
 nct_status nct_draft_find(const char *path, const nct_drafter **drafter, nct_error *err);
 
 /** For `load` of a form. */
@@ -89,10 +94,14 @@ void nct_draft_embed(const nct_draft *draft, int32_t token, float *value, float 
 nct_status nct_draft_line_open(const void *weights, const nct_draft_target *target,
                                const nct_draft_options *options, void **state, nct_error *err);
 void nct_draft_line_close(void *state);
+uint64_t nct_draft_line_bytes(const void *state);
 nct_status nct_draft_observe(void *state, const nct_exec *exec, const nct_pairs *pairs, nct_error *err);
 nct_status nct_draft_propose(void *state, const nct_exec *exec, const nct_ask *ask, nct_tree *tree,
                              size_t *n_passes, nct_error *err);
 void nct_draft_rewind(void *state, size_t n_pairs);
+/** With prompt_rows: gathers the target's rows of the tokens that the list lacks, the last NCT_DRAFT_PROMPT_ROWS of them
+ *  by where they stood last. */
+nct_status nct_draft_begin(void *state, const nct_exec *exec, const int32_t *token, size_t n, nct_error *err);
 
 struct nct_draft_line {
     const nct_draft *draft;
@@ -114,6 +123,10 @@ struct nct_draft_line {
     float *out;   /* [1 + NCT_TREE_MAX][hidden] outputs: the last pair's, then the rows of the beams */
     nct_top *top; /* [FULL] */
     nct_beam beam;
+    uint8_t *listed;   /* [vocabulary] whether the head scores a token; NULL: no prompt_rows, or no list to lengthen */
+    nct_linear more;   /* rows beside the head, .. */
+    int32_t *more_ids; /* [n_more], ascending: .. and their tokens */
+    size_t n_more;
 };
 
 #endif

@@ -2,6 +2,7 @@
 
 #include <assert.h>
 #include <math.h>
+#include <stdlib.h>
 #include <string.h>
 
 enum {
@@ -41,14 +42,14 @@ static void take_desk(const nct_draft *d, const nct_cache *cache, nct_arena *a, 
 }
 
 /* Scratch of the hungriest call. */
-static size_t scratch_bytes(const nct_draft *d, const nct_cache *cache, size_t n_threads) {
+static size_t scratch_bytes(const nct_draft *d, const nct_cache *cache, size_t n_more, size_t n_threads) {
     const struct {
         const nct_linear *linear[3];
         size_t rows;
     } calls[] = {{{&d->fc}, LAZY}, {{&d->k, &d->v}, LAZY},     {{&d->q, &d->k, &d->v}, FULL},
                  {{&d->o}, FULL},  {{&d->gate, &d->up}, FULL}, {{&d->down}, FULL}};
     const size_t others[] = {
-        nct_top_bytes(d->head, FULL, (int)n_threads),
+        nct_top_bytes(d->head, n_more, FULL, (int)n_threads),
         nct_arena_cost(n_threads, sizeof(struct desk)) + n_threads * desk_bytes(d, cache),
         nct_linear_gated_scratch_bytes(&d->gate, &d->up, &d->down, FULL, (int)n_threads)};
     size_t most = 0;
@@ -84,7 +85,7 @@ static nct_status open_buffers(nct_draft_line *l, size_t n_threads, nct_error *e
                  {&l->up, FULL * d->intermediate, sizeof(float)},
                  {&l->out, (1 + NCT_TREE_MAX) * d->hidden, sizeof(float)},
                  {&l->top, FULL, sizeof(nct_top)}};
-    size_t bytes = scratch_bytes(d, &l->cache, n_threads);
+    size_t bytes = scratch_bytes(d, &l->cache, l->listed ? NCT_DRAFT_PROMPT_ROWS : 0, n_threads);
     for (size_t i = 0; i < sizeof parts / sizeof *parts; i++)
         bytes += nct_arena_cost(parts[i].n, parts[i].item_bytes);
     NCT_TRY(nct_arena_open(&l->arena, bytes, err));
@@ -95,12 +96,27 @@ static nct_status open_buffers(nct_draft_line *l, size_t n_threads, nct_error *e
     return NCT_OK;
 }
 
+/* Which tokens the head scores by itself, where a list says so. */
+static nct_status list_tokens(nct_draft_line *l, nct_error *err) {
+    const nct_draft *d = l->draft;
+    void *p = NULL;
+    if (d->form->kind == NCT_DRAFT_EAGLE3)
+        return nct_fail(err, NCT_E_ARGUMENT,
+                        "an EAGLE-3 head scores a vocabulary of its own: tokens of the prompt cannot be added");
+    if (!d->ids)
+        return NCT_OK;
+    NCT_TRY(nct_alloc(&p, d->target->config.n_vocab, sizeof *l->listed, err));
+    l->listed = p;
+    for (size_t i = 0; i < d->head->panels.n_rows; i++)
+        l->listed[d->ids[i]] = true;
+    return NCT_OK;
+}
+
 nct_status nct_draft_line_open(const void *weights, const nct_draft_target *target,
                                const nct_draft_options *options, void **state, nct_error *err) {
     const nct_draft *d = weights;
     void *block = NULL;
     size_t limit;
-    (void)options; /* what concerns a line was settled when the head was loaded */
     if (!d)
         return nct_fail(err, NCT_E_ARGUMENT,
                         "this drafter works with a draft head's files, and none were given");
@@ -118,6 +134,8 @@ nct_status nct_draft_line_open(const void *weights, const nct_draft_target *targ
                                .k_type = d->kv_type,
                                .v_type = d->kv_type};
     nct_status status = nct_cache_open(&cache, &l->cache, err);
+    if (status == NCT_OK && options && options->prompt_rows)
+        status = list_tokens(l, err);
     if (status == NCT_OK)
         status = open_buffers(l, (size_t)target->n_threads, err);
     if (status == NCT_OK)
@@ -133,7 +151,15 @@ void nct_draft_line_close(void *state) {
         return;
     nct_cache_close(&l->cache);
     nct_arena_close(&l->arena);
+    nct_linear_close(&l->more);
+    nct_free(l->more_ids);
+    nct_free(l->listed);
     nct_free(l);
+}
+
+uint64_t nct_draft_line_bytes(const void *state) {
+    const nct_draft_line *l = state;
+    return nct_cache_bytes(&l->cache) + l->arena.n_bytes + nct_panels_bytes(&l->more.panels);
 }
 
 /* ------------------------------------------------------------------ a pass */
@@ -333,7 +359,7 @@ static void run_whole(struct pass *k) {
         nct_linear_run(&k->exec, &down, 1, k->n);
     }
     nct_pool_run(k->exec.pool, rows, last_row, k);
-    nct_top_run(&k->exec, d->head, l->x, h, k->n, k->width, l->top);
+    nct_top_run(&k->exec, d->head, l->n_more ? &l->more : NULL, l->x, h, k->n, k->width, l->top);
 }
 
 /* ------------------------------------------------------------------ pairs */
@@ -389,15 +415,64 @@ void nct_draft_rewind(void *state, size_t n_pairs) {
     l->has_last = false;
 }
 
+/* ------------------------------------------------------------------ the prompt's own tokens */
+
+static int by_id(const void *a, const void *b) {
+    int32_t x = *(const int32_t *)a, y = *(const int32_t *)b;
+    return (x > y) - (x < y);
+}
+
+/* The tokens that the list lacks, ascending, those that stood last if they are too many. */
+static size_t find_unlisted(nct_draft_line *l, const int32_t *token, size_t n, int32_t *ids) {
+    size_t n_ids = 0;
+    for (size_t i = n; i-- > 0 && n_ids < NCT_DRAFT_PROMPT_ROWS;)
+        if (!l->listed[token[i]]) {
+            l->listed[token[i]] = true;
+            ids[n_ids++] = token[i];
+        }
+    for (size_t i = 0; i < n_ids; i++)
+        l->listed[ids[i]] = false;
+    qsort(ids, n_ids, sizeof *ids, by_id);
+    return n_ids;
+}
+
+nct_status nct_draft_begin(void *state, const nct_exec *exec, const int32_t *token, size_t n, nct_error *err) {
+    nct_draft_line *l = state;
+    nct_linear more = {0};
+    void *p = NULL;
+    if (!l->listed)
+        return NCT_OK;
+    NCT_TRY(nct_alloc(&p, NCT_DRAFT_PROMPT_ROWS, sizeof *l->more_ids, err));
+    int32_t *ids = p;
+    size_t n_ids = find_unlisted(l, token, n, ids);
+    nct_status status = NCT_OK;
+    bool same = n_ids == l->n_more && (n_ids == 0 || memcmp(ids, l->more_ids, n_ids * sizeof *ids) == 0);
+    if (!same && n_ids > 0)
+        status = nct_linear_gather(l->draft->target->weights.head, ids, n_ids, exec->pool, &more, err);
+    if (same || status != NCT_OK) {
+        nct_free(ids);
+        return status;
+    }
+    nct_linear_close(&l->more);
+    nct_free(l->more_ids);
+    l->more = more;
+    l->more_ids = ids;
+    l->n_more = n_ids;
+    return NCT_OK;
+}
+
 /* ------------------------------------------------------------------ trees */
 
 /* Guesses of n rows as tokens of the target, [n][width]. */
 static void take_guesses(const nct_draft_line *l, size_t n, size_t width, int32_t *token, float *log_q) {
     const int32_t *ids = l->draft->ids;
+    size_t n_rows = l->draft->head->panels.n_rows;
     for (size_t r = 0; r < n; r++)
         for (size_t c = 0; c < width; c++) {
-            int32_t output = l->top[r].output[c];
-            token[r * width + c] = ids ? ids[output] : output;
+            size_t output = (size_t)l->top[r].output[c];
+            token[r * width + c] = output >= n_rows ? l->more_ids[output - n_rows]
+                                   : ids            ? ids[output]
+                                                    : (int32_t)output;
             log_q[r * width + c] = l->top[r].log_q[c];
         }
 }
@@ -448,18 +523,8 @@ static void run_beam(nct_draft_line *l, const nct_exec *exec, const nct_ask *ask
     nct_beam_expand(b, token, log_q);
 }
 
-/* What comes later scores no better than the beam's best and loses ties, so once enough candidates are as good, no
- * level below can put a node into the tree. */
-static bool can_matter(const nct_beam *b, size_t n_nodes) {
-    float best = nct_beam_score(b, 0);
-    size_t as_good = 0;
-    for (size_t i = 0; i < b->n; i++)
-        as_good += b->score[i] >= best;
-    return as_good < n_nodes;
-}
-
 static bool goes_on(const nct_beam *b, const nct_ask *ask) {
-    return b->level < ask->depth_max && nct_beam_more(b) && can_matter(b, ask->n_max - 1) &&
+    return b->level < ask->depth_max && nct_beam_more(b) && nct_beam_can_matter(b, ask->n_max - 1) &&
            (!ask->deeper || ask->deeper(ask->context, b->level + 1, nct_beam_score(b, 0)));
 }
 

@@ -7,6 +7,7 @@ static const nct_drafter *const drafters[] = {
     &nct_drafter_eagle,
     &nct_drafter_eagle3,
     &nct_drafter_ngram,
+    &nct_drafter_model,
     &nct_drafter_replay,
 };
 

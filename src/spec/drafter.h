@@ -14,6 +14,7 @@
 #include "model/forward.h"
 #include "quant/quantize.h"
 #include "spec/tree.h"
+#include "text/vocab.h"
 
 /** What a pair's row holds. */
 typedef enum nct_draft_row {
@@ -50,6 +51,8 @@ typedef struct nct_draft_options {
     double logit_scale;    /* of the draft's scores; 0: as trained */
     nct_quant quant;       /* what matrices of plain numbers are rounded to while loading; KEEP: as stored */
     size_t group;          /* columns of a group then: 16, 32, 64 or 128; 0: 32 for INT4, 128 for INT8 */
+    bool prompt_rows;      /* of `open`: the head also scores the prompt's tokens that its list lacks */
+    const nct_vocab *vocab; /* the target's, for drafts that bring one of their own; NULL: they are not compared */
 } nct_draft_options;
 
 /** How far a guess may go. */
@@ -60,6 +63,13 @@ typedef struct nct_ask {
     /** Whether to compute another level, `depth`, when the best node of the one above has `score`. NULL: always.
      *  For drafters to whom a level costs time. */
     bool (*deeper)(void *context, size_t depth, float score);
+    /** For merging (merged.h). Sets a tree's scores to what experience says of its edges; NULL: drafts are believed. */
+    void (*believe)(void *context, nct_tree *tree);
+    /** Whether to run a network at all beside a tree that cost nothing, believed. NULL: always. */
+    bool (*worth)(void *context, const nct_tree *copied);
+    /** Tokens of the text that a drafter which has to read it may read now, rounded up to a pass; 0: all. One that is
+     *  not through says nothing. */
+    size_t read_max;
     void *context;
     /** For replays: puts other guesses in the place of those a network made, once it ran: [n][width], after each slot of
      *  the beam, or, where that is NULL, after the root. NULL: the network's own stand. */
@@ -72,16 +82,25 @@ typedef struct nct_drafter {
     const char *name;  /* as people type it */
     const char *brief; /* one line of help */
     nct_draft_row row;
+    bool reads; /* it reads the text by itself, which takes time before there is a guess */
 
     /** Reads the draft's files once for all sessions. NULL: there are none. `unload` frees; NULL is fine. A draft that
      *  does not fit the target is NCT_E_UNSUPPORTED, in a sentence that names both sizes. */
     nct_status (*load)(const char *path, const nct_model *target, const nct_exec *exec,
                        const nct_draft_options *options, void **weights, nct_error *err);
     void (*unload)(void *weights);
+    uint64_t (*weight_bytes)(const void *weights); /* NULL without `load` */
 
     /** The state of one timeline, empty. weights: from `load`, borrowed; NULL without one. options may be NULL. */
     nct_status (*open)(const void *weights, const nct_draft_target *target, const nct_draft_options *options,
                        void **state, nct_error *err);
+
+    /** Memory of a state, as it is now. */
+    uint64_t (*state_bytes)(const void *state);
+
+    /** An answer begins after token [n], of which pairs may not be known yet: what is worth preparing for it, which
+     *  changes guesses alone. NULL: nothing. On failure what was prepared before stays. */
+    nct_status (*begin)(void *state, const nct_exec *exec, const int32_t *token, size_t n, nct_error *err);
 
     /** Takes in pairs; their memory is not needed afterwards. On failure nothing was taken in. exec: kernels and pool;
      *  scratch is the drafter's own. */
@@ -100,7 +119,7 @@ typedef struct nct_drafter {
     void (*close)(void *state); /* NULL is fine */
 } nct_drafter;
 
-extern const nct_drafter nct_drafter_eagle, nct_drafter_eagle3, nct_drafter_ngram;
+extern const nct_drafter nct_drafter_eagle, nct_drafter_eagle3, nct_drafter_ngram, nct_drafter_model;
 extern const nct_drafter nct_drafter_replay; /* replay.h */
 
 /** Drafters by number, best known first; NULL from the end of the list on. */

@@ -35,20 +35,17 @@ static void leave(const nct_draft *d, const nct_kernels *kernels, float *y) {
 
 /* ------------------------------------------------------------------ loading */
 
-/* The layers whose inputs are read (2, L/2, L-3) must be there, in this order. */
-enum { LEAST_LAYERS = 5 };
-
 static nct_status load(nct_draft *d, nct_draft_file *file, const nct_exec *exec,
                        const nct_draft_options *options, nct_error *err) {
     const nct_draft_config *c = nct_draft_file_config(file);
     const nct_config *t = &d->target->config;
     size_t n_rows = c->draft_vocab_size ? (size_t)c->draft_vocab_size : t->n_vocab;
     const char *path = nct_draft_file_path(file);
-    if (t->n_layers < LEAST_LAYERS)
+    if (t->n_layers < NCT_TAPS_LAYERS)
         return nct_fail(
             err, NCT_E_UNSUPPORTED,
             "%s: an EAGLE-3 head looks into three layers of a target of at least %d, but its target has %zu",
-            path, LEAST_LAYERS, t->n_layers);
+            path, NCT_TAPS_LAYERS, t->n_layers);
     if (options->list)
         return nct_fail(err, NCT_E_ARGUMENT,
                         "%s: an EAGLE-3 head has a vocabulary of its own and takes no list of tokens", path);
@@ -81,7 +78,10 @@ const nct_drafter nct_drafter_eagle3 = {
     .row = NCT_ROW_TAPS,
     .load = load_eagle3,
     .unload = nct_draft_unload,
+    .weight_bytes = nct_draft_weight_bytes,
     .open = nct_draft_line_open,
+    .state_bytes = nct_draft_line_bytes,
+    .begin = nct_draft_begin,
     .observe = nct_draft_observe,
     .propose = nct_draft_propose,
     .rewind = nct_draft_rewind,

@@ -26,6 +26,9 @@ uint8_t nct_edge_model(float log_q, size_t depth);
 /** The kind of a guess that `n` of `n_all` matches of `length` tokens agree on. */
 uint8_t nct_edge_copy(size_t length, size_t n, size_t n_all, size_t depth);
 
+/** Whether a network made it, rather than a copy. */
+static inline int nct_edge_is_model(uint8_t edge) { return edge < NCT_EDGE_COPY; }
+
 /** What to believe before there is any experience: cautious, at most 1/2 for models, that drafts be tried. */
 float nct_edge_prior(uint8_t edge);
 

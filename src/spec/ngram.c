@@ -138,6 +138,12 @@ static void ngram_rewind(void *state, size_t n_pairs) {
 
 /* ------------------------------------------------------------------ guessing */
 
+static uint64_t ngram_state_bytes(const void *state) {
+    const ngram *g = state;
+    size_t a_token = sizeof *g->token + N_INDEXES * sizeof(uint32_t);
+    return g->n * a_token + N_INDEXES * g->n_heads * sizeof(uint32_t);
+}
+
 /* Where the last tokens stood before, newest first. */
 typedef struct matches {
     size_t length, n;
@@ -258,6 +264,7 @@ const nct_drafter nct_drafter_ngram = {
     .brief = "copies what followed the last tokens when they stood in the text before; needs no files",
     .row = NCT_ROW_NONE,
     .open = ngram_open,
+    .state_bytes = ngram_state_bytes,
     .observe = ngram_observe,
     .propose = ngram_propose,
     .rewind = ngram_rewind,

@@ -20,6 +20,7 @@ struct best {
 struct choosing {
     const nct_exec *exec;
     size_t n_rows, n_pieces, width;
+    size_t first_piece, first_output; /* of the head at hand */
     struct part *part; /* [pieces][rows] */
     struct best *best; /* [workers][rows] */
     nct_top *top;
@@ -47,14 +48,14 @@ static void see_piece(void *context, size_t piece, int worker, const float *y, s
     const nct_kernels *kernels = k->exec->kernels;
     for (size_t t = 0; t < k->n_rows; t++) {
         const float *s = y + t * y_stride;
-        struct part *p = &k->part[piece * k->n_rows + t];
+        struct part *p = &k->part[(k->first_piece + piece) * k->n_rows + t];
         struct best *b = &k->best[(size_t)worker * k->n_rows + t];
         p->max = kernels->max(s, n);
         p->sum = kernels->exp_sum(s, n, p->max, k->exec->exact);
         if (b->n == k->width && p->max < b->score[k->width - 1])
             continue; /* most pieces, soon */
         for (size_t j = 0; j < n; j++)
-            insert(b, k->width, (int32_t)(first + j), s[j] == s[j] ? s[j] : -INFINITY);
+            insert(b, k->width, (int32_t)(k->first_output + first + j), s[j] == s[j] ? s[j] : -INFINITY);
     }
 }
 
@@ -87,29 +88,35 @@ static void merge_row(void *context, int task, int worker) {
     }
 }
 
-static size_t part_count(const nct_linear *head, size_t n_rows) {
-    return nct_linear_pieces(head->panels.n_rows) * n_rows;
+static size_t part_count(const nct_linear *head, size_t n_more, size_t n_rows) {
+    return (nct_linear_pieces(head->panels.n_rows) + nct_linear_pieces(n_more)) * n_rows;
 }
 
-size_t nct_top_bytes(const nct_linear *head, size_t n_rows, int n_threads) {
-    return nct_arena_cost(part_count(head, n_rows), sizeof(struct part)) +
+size_t nct_top_bytes(const nct_linear *head, size_t n_more, size_t n_rows, int n_threads) {
+    return nct_arena_cost(part_count(head, n_more, n_rows), sizeof(struct part)) +
            nct_arena_cost((size_t)n_threads * n_rows, sizeof(struct best)) +
            nct_linear_piece_bytes(head, n_rows, n_threads);
 }
 
-void nct_top_run(const nct_exec *exec, const nct_linear *head, const float *x, size_t x_stride, size_t n_rows,
-                 size_t width, nct_top *top) {
-    size_t mark = nct_arena_mark(exec->scratch), n_best = (size_t)nct_pool_size(exec->pool) * n_rows;
+void nct_top_run(const nct_exec *exec, const nct_linear *head, const nct_linear *more, const float *x,
+                 size_t x_stride, size_t n_rows, size_t width, nct_top *top) {
+    size_t mark = nct_arena_mark(exec->scratch), n_best = (size_t)nct_pool_size(exec->pool) * n_rows,
+           n_more = more ? more->panels.n_rows : 0;
     struct choosing k = {.exec = exec,
                          .n_rows = n_rows,
-                         .n_pieces = nct_linear_pieces(head->panels.n_rows),
+                         .n_pieces = nct_linear_pieces(head->panels.n_rows) + nct_linear_pieces(n_more),
                          .width = width,
                          .top = top};
-    assert(width <= NCT_BEAM_WIDTH && width <= head->panels.n_rows);
-    k.part = nct_arena_take(exec->scratch, part_count(head, n_rows), sizeof *k.part);
+    assert(width <= NCT_BEAM_WIDTH && width <= head->panels.n_rows + n_more);
+    k.part = nct_arena_take(exec->scratch, part_count(head, n_more, n_rows), sizeof *k.part);
     k.best = nct_arena_take(exec->scratch, n_best, sizeof *k.best);
     memset(k.best, 0, n_best * sizeof *k.best);
     nct_linear_run_pieces(exec, head, x, x_stride, n_rows, see_piece, &k);
+    if (more) {
+        k.first_piece = nct_linear_pieces(head->panels.n_rows);
+        k.first_output = head->panels.n_rows;
+        nct_linear_run_pieces(exec, more, x, x_stride, n_rows, see_piece, &k);
+    }
     nct_pool_run(exec->pool, (int)n_rows, merge_row, &k);
     nct_arena_release(exec->scratch, mark);
 }

@@ -14,10 +14,12 @@ typedef struct nct_top {
     float log_q[NCT_BEAM_WIDTH]; /* at most 0; -infinity where scores are no numbers */
 } nct_top;
 
-/** top [n_rows] = the `width` best outputs of head x, x [n_rows][x_stride]; width <= the head's rows. Takes
+/** top [n_rows] = the `width` best outputs of head x, x [n_rows][x_stride]; width <= the head's rows. `more`: a second
+ *  matrix of the same encoding and columns, whose outputs are numbered on from the first's; NULL: none. Takes
  *  nct_top_bytes from exec->scratch and returns it. */
-void nct_top_run(const nct_exec *exec, const nct_linear *head, const float *x, size_t x_stride, size_t n_rows,
-                 size_t width, nct_top *top);
-size_t nct_top_bytes(const nct_linear *head, size_t n_rows, int n_threads);
+void nct_top_run(const nct_exec *exec, const nct_linear *head, const nct_linear *more, const float *x,
+                 size_t x_stride, size_t n_rows, size_t width, nct_top *top);
+/** n_more: rows of the second matrix at most. */
+size_t nct_top_bytes(const nct_linear *head, size_t n_more, size_t n_rows, int n_threads);
 
 #endif

@@ -22,7 +22,7 @@ size_t nct_tree_find(const nct_tree *t, size_t parent, int32_t token) {
     return 0;
 }
 
-static void put(nct_tree *t, size_t parent, int32_t token, float score, uint8_t edge) {
+static void put(nct_tree *t, size_t parent, int32_t token, float score, uint8_t edge, uint8_t also) {
     size_t i = t->n++;
     t->token[i] = token;
     t->parent[i] = (uint8_t)parent;
@@ -30,6 +30,7 @@ static void put(nct_tree *t, size_t parent, int32_t token, float score, uint8_t 
     t->score[i] = score;
     t->mask[i] = t->mask[parent] | (uint64_t)1 << i;
     t->edge[i] = edge;
+    t->also[i] = also;
 }
 
 size_t nct_tree_add(nct_tree *t, size_t parent, int32_t token, float score, uint8_t edge) {
@@ -45,7 +46,7 @@ size_t nct_tree_add(nct_tree *t, size_t parent, int32_t token, float score, uint
     }
     if (t->n == NCT_TREE_MAX)
         return 0;
-    put(t, parent, token, score, edge);
+    put(t, parent, token, score, edge, 0);
     return t->n - 1;
 }
 
@@ -77,7 +78,7 @@ void nct_tree_cut(nct_tree *t, size_t n) {
     moved[0] = 0;
     for (size_t k = 1; k < kept; k++) { /* the root is first: none is better, and it has the lowest number */
         size_t i = order[k];
-        put(t, moved[old.parent[i]], old.token[i], old.score[i], old.edge[i]);
+        put(t, moved[old.parent[i]], old.token[i], old.score[i], old.edge[i], old.also[i]);
         moved[i] = (uint8_t)k;
     }
 }
@@ -88,7 +89,7 @@ void nct_tree_sort(nct_tree *t) { nct_tree_cut(t, t->n); }
 struct both {
     size_t n;
     int32_t token[2 * NCT_TREE_MAX];
-    uint8_t parent[2 * NCT_TREE_MAX], edge[2 * NCT_TREE_MAX];
+    uint8_t parent[2 * NCT_TREE_MAX], edge[2 * NCT_TREE_MAX], also[2 * NCT_TREE_MAX];
     float step[2 * NCT_TREE_MAX], score[2 * NCT_TREE_MAX];
 };
 
@@ -100,10 +101,13 @@ static void lay(struct both *b, const nct_tree *t) {
         while (at < b->n && !(b->parent[at] == parent && b->token[at] == t->token[i]))
             at++;
         moved[i] = (uint8_t)at;
-        if (at < b->n && b->step[at] >= step)
+        bool both = at < b->n;
+        if (both && b->step[at] >= step) {
+            b->also[at] = (uint8_t)(1 + t->edge[i]);
             continue;
-        if (at == b->n)
-            b->n++;
+        }
+        b->also[at] = both ? (uint8_t)(1 + b->edge[at]) : t->also[i];
+        b->n += !both;
         b->token[at] = t->token[i];
         b->parent[at] = (uint8_t)parent;
         b->step[at] = step;
@@ -125,7 +129,7 @@ void nct_tree_merge(nct_tree *t, const nct_tree *other, size_t n_max) {
     moved[0] = 0;
     for (size_t k = 1; k < kept; k++) {
         size_t i = order[k];
-        put(t, moved[b.parent[i]], b.token[i], b.score[i], b.edge[i]);
+        put(t, moved[b.parent[i]], b.token[i], b.score[i], b.edge[i], b.also[i]);
         moved[i] = (uint8_t)k;
     }
 }
@@ -174,6 +178,16 @@ void nct_beam_expand(nct_beam *g, const int32_t *token, const float *log_q) {
     g->level++;
 }
 
+/* What comes later scores no better than the beam's best and loses ties, so once enough candidates are as good, no
+ * level below can put a node into the tree. */
+int nct_beam_can_matter(const nct_beam *g, size_t n) {
+    float best_score = nct_beam_score(g, 0);
+    size_t as_good = 0;
+    for (size_t i = 0; i < g->n; i++)
+        as_good += g->score[i] >= best_score;
+    return as_good < n;
+}
+
 void nct_beam_tree(const nct_beam *g, int32_t root, size_t n, nct_tree *tree) {
     uint16_t order[NCT_TREE_MAX];
     uint8_t moved[NCT_BEAM_CANDIDATES];
@@ -185,6 +199,6 @@ void nct_beam_tree(const nct_beam *g, int32_t root, size_t n, nct_tree *tree) {
         bool top = up == NCT_BEAM_ROOT;
         float log_q = g->score[i] - (top ? 0 : g->score[up]);
         moved[i] = (uint8_t)tree->n;
-        put(tree, top ? 0 : moved[up], g->token[i], g->score[i], nct_edge_model(log_q, g->depth[i]));
+        put(tree, top ? 0 : moved[up], g->token[i], g->score[i], nct_edge_model(log_q, g->depth[i]), 0);
     }
 }

@@ -21,6 +21,8 @@ typedef struct nct_tree {
     float score[NCT_TREE_MAX];
     uint64_t mask[NCT_TREE_MAX]; /* bit i: node i is an ancestor, or the node itself */
     uint8_t edge[NCT_TREE_MAX];  /* what kind of guess led to the node (edge.h); the root's is 0 */
+    uint8_t also[NCT_TREE_MAX];  /* of a merged tree: 1 + the kind of the other tree's guess of the node; 0: only
+                                    one of them has it */
 } nct_tree;
 
 void nct_tree_init(nct_tree *tree, int32_t root);
@@ -41,8 +43,8 @@ void nct_tree_sort(nct_tree *tree);
 void nct_tree_cut(nct_tree *tree, size_t n);
 
 /** Adds the nodes of a tree with the same root. Of a guess that both make, the edge of the larger score difference
- *  to its parent stays, so a path gets the best of both at each step; then the n_max <= NCT_TREE_MAX best nodes are
- *  kept, in order. */
+ *  to its parent stays, so a path gets the best of both at each step, and the other one is noted beside it, so that
+ *  either drafter's account can be kept; then the n_max <= NCT_TREE_MAX best nodes are kept, in order. */
 void nct_tree_merge(nct_tree *tree, const nct_tree *other, size_t n_max);
 
 /* ------------------------------------------------------------------ growing by levels */
@@ -90,6 +92,9 @@ static inline int nct_beam_more(const nct_beam *b) { return b->width * b->level 
 /** token, log_q [width][width]: the same after each slot of the beam. The K best of them, by score, ties by lower
  *  number, become the beam. */
 void nct_beam_expand(nct_beam *beam, const int32_t *token, const float *log_q);
+
+/** Whether a level more can put a node among the n best. */
+int nct_beam_can_matter(const nct_beam *beam, size_t n);
 
 static inline int32_t nct_beam_token(const nct_beam *b, size_t slot) { return b->token[b->slot[slot]]; }
 static inline float nct_beam_score(const nct_beam *b, size_t slot) { return b->score[b->slot[slot]]; }

@@ -86,11 +86,43 @@ run run -m "$NCT_TINY_MODEL" --json --raw --greedy -n 40 --draft "$head" --freq 
 exits 0; silent
 sed 's/.*"token_ids"//' out >ids
 same ids plain_ids "text should not depend on a list"
+run run -m "$NCT_TINY_MODEL" --json --raw --greedy -n 40 --draft "$head" --freq list --prompt-rows --spec 6 "$text" </dev/null
+exits 0; silent
+sed 's/.*"token_ids"//' out >ids
+same ids plain_ids "text should not depend on rows of the prompt"
+
+# a small model
+tiny=$(dirname "$NCT_TINY_MODEL")
+for how in "--spec 6" "--spec 6 --drafter model" "--spec auto" "--drafter off"; do
+    # shellcheck disable=SC2086 # a list of options
+    run run -m "$NCT_TINY_MODEL" --json --raw --greedy -n 40 --draft "$tiny/coded" $how "$text" </dev/null
+    exits 0; silent
+    sed 's/.*"token_ids"//' out >ids
+    same ids plain_ids "text should not depend on a small model ($how)"
+done
+run run -m "$NCT_TINY_MODEL" --json --raw --greedy -n 40 --draft "$tiny/coded" --spec 6 --drafter model "$text" </dev/null
+holds "the small model should guess" test "$(json guessed)" -gt 100
+holds "its memory should be told" sh -c 'grep -q "\"mean_accept\":[0-9.]*,\"weight_bytes\":[1-9][0-9]*,\"cache_bytes\":[1-9]" out'
+run run -m "$NCT_TINY_MODEL" --raw --draft "$tiny/coded" --spec 6 --dry-run "$text" </dev/null
+exits 0; holds "a dry run tells its weights" grep -q "of the draft's" out
+run run --draft "$tiny/coded" --spec 4 x </dev/null
+exits 3; says "vocab"
+run run -m "$NCT_TINY_MODEL" --raw --draft "$tiny/coded" --drafter eagle --spec 4 x </dev/null
+exits 2; says "a whole model"
+run run -m "$NCT_TINY_MODEL" --raw --draft "$head" --drafter model --spec 4 x </dev/null
+exits 2; says "a draft head"
+run run -m "$NCT_TINY_MODEL" --raw --draft "$tiny/coded" --freq list --spec 4 x </dev/null
+exits 2; says "a whole model scores all tokens"
+run run -m "$NCT_TINY_MODEL" --raw --draft "$tiny/coded" --prompt-rows --spec 4 x </dev/null
+exits 2; says "there are none to add"
+
 run run --draft "$head" --spec 4 x </dev/null
 exits 3; says "hidden"
 run run --draft nowhere x </dev/null
 exits 3
 run run --freq list x </dev/null
+exits 2; says "--draft DIR"
+run run --prompt-rows x </dev/null
 exits 2; says "--draft DIR"
 
 # refused
@@ -100,4 +132,6 @@ run run --spec often x </dev/null
 exits 2; says "expected auto, off or a number"
 run run --drafter eagle x </dev/null
 exits 2
+run run --drafter model x </dev/null
+exits 2; says "--draft PATH"
 finish

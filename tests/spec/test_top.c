@@ -38,7 +38,7 @@ static struct bench *bench_open(size_t n, int n_threads) {
                          .n_rows_file = n,
                          .part[NCT_PART_DATA] = {(uint8_t *)b->weight, n * COLS * sizeof(float)}};
     NCT_ASSERT_OK(nct_linear_open(&stored, b->pool, &b->head, fault));
-    NCT_ASSERT_OK(nct_arena_open(&b->arena, nct_top_bytes(&b->head, ROWS, n_threads), fault));
+    NCT_ASSERT_OK(nct_arena_open(&b->arena, nct_top_bytes(&b->head, MOST, ROWS, n_threads), fault));
     b->exec = (nct_exec){.kernels = &b->kernels, .pool = b->pool, .scratch = &b->arena};
     return b;
 }
@@ -90,7 +90,7 @@ static void test_top__finds_the_best_of_all_scores(void **state) {
         for (size_t k = 0; k < 3; k++) {
             nct_top top[ROWS];
             size_t width = widths[k] < sizes[i] ? widths[k] : sizes[i];
-            nct_top_run(&b->exec, &b->head, x, COLS, ROWS, width, top);
+            nct_top_run(&b->exec, &b->head, NULL, x, COLS, ROWS, width, top);
             for (size_t t = 0; t < ROWS; t++)
                 check_row(b, x + t * COLS, sizes[i], width, &top[t]);
             assert_int_equal(b->arena.used, 0);
@@ -109,17 +109,47 @@ static void test_top__threads_and_rows_beside_change_nothing(void **state) {
         state_ = 3;
         struct bench *b = bench_open(MOST, threads);
         memset(top, 0, sizeof top);
-        nct_top_run(&b->exec, &b->head, x, COLS, ROWS, 16, top);
+        nct_top_run(&b->exec, &b->head, NULL, x, COLS, ROWS, 16, top);
         if (threads == 1)
             memcpy(wanted, top, sizeof top);
         assert_memory_equal(top, wanted, sizeof top);
         for (size_t t = 0; t < ROWS; t++) {
             nct_top alone;
-            nct_top_run(&b->exec, &b->head, x + t * COLS, COLS, 1, 16, &alone);
+            nct_top_run(&b->exec, &b->head, NULL, x + t * COLS, COLS, 1, 16, &alone);
             assert_memory_equal(&alone, &wanted[t], sizeof alone);
         }
         bench_close(b);
     }
+}
+
+/* A head in two parts is the whole head, to the bit where it was cut between pieces. */
+static void test_top__a_second_matrix_counts_on_from_the_first(void **state) {
+    (void)state;
+    static const size_t cuts[] = {1, 17, 384, 768, 1999};
+    float x[ROWS * COLS];
+    nct_top wanted[ROWS], top[ROWS];
+    int32_t row[MOST];
+    struct bench *b = bench_open(MOST, 2);
+    for (size_t k = 0; k < ROWS * COLS; k++)
+        x[k] = uniform();
+    for (size_t i = 0; i < MOST; i++)
+        row[i] = (int32_t)i;
+    nct_top_run(&b->exec, &b->head, NULL, x, COLS, ROWS, 16, wanted);
+    for (size_t i = 0; i < sizeof cuts / sizeof *cuts; i++) {
+        nct_linear part[2];
+        NCT_ASSERT_OK(nct_linear_gather(&b->head, row, cuts[i], b->pool, &part[0], fault));
+        NCT_ASSERT_OK(nct_linear_gather(&b->head, row + cuts[i], MOST - cuts[i], b->pool, &part[1], fault));
+        nct_top_run(&b->exec, &part[0], &part[1], x, COLS, ROWS, 16, top);
+        for (size_t t = 0; t < ROWS; t++) {
+            assert_memory_equal(top[t].output, wanted[t].output, sizeof top[t].output);
+            for (size_t j = 0; j < 16; j++)
+                assert_true(fabs(top[t].log_q[j] - wanted[t].log_q[j]) <= (cuts[i] % NCT_LINEAR_PIECE ? 2e-6 : 0));
+        }
+        assert_int_equal(b->arena.used, 0);
+        nct_linear_close(&part[0]);
+        nct_linear_close(&part[1]);
+    }
+    bench_close(b);
 }
 
 /* Scores that are no numbers come last and break nothing. */
@@ -130,7 +160,7 @@ static void test_top__scores_that_are_no_numbers_are_hopeless(void **state) {
     nct_top top;
     for (size_t k = 0; k < COLS; k++)
         x[k] = k ? 1 : NAN;
-    nct_top_run(&b->exec, &b->head, x, COLS, 1, 16, &top);
+    nct_top_run(&b->exec, &b->head, NULL, x, COLS, 1, 16, &top);
     for (size_t i = 0; i < 16; i++) {
         assert_in_range(top.output[i], 0, 499);
         assert_true(top.log_q[i] <= 0);
@@ -143,6 +173,7 @@ static void test_top__scores_that_are_no_numbers_are_hopeless(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_top__finds_the_best_of_all_scores),
+        cmocka_unit_test(test_top__a_second_matrix_counts_on_from_the_first),
         cmocka_unit_test(test_top__threads_and_rows_beside_change_nothing),
         cmocka_unit_test(test_top__scores_that_are_no_numbers_are_hopeless),
     };

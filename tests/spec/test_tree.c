@@ -375,6 +375,8 @@ static void test_tree__merge_takes_the_better_step(void **state) {
             float step = step_a >= step_b ? step_a : step_b;
             assert_true(m.score[i] == m.score[m.parent[i]] + step);
             assert_int_equal(m.edge[i], step_a >= step_b ? a.edge[in_a] : b.edge[in_b]);
+            bool both = in_a != SIZE_MAX && in_b != SIZE_MAX;
+            assert_int_equal(m.also[i], !both ? 0 : 1 + (step_a >= step_b ? b.edge[in_b] : a.edge[in_a]));
         }
         size_t n_all = a.n;
         for (size_t i = 0; i < b.n; i++)
