@@ -110,6 +110,8 @@ typedef struct nct_args {
     int64_t preprocess; /* 0 none, 1 ultrafineweb */
     const char *tokenizer;
 
+    bool man; /* help */
+
     nct_list words;  /* what is no option, the command's own words left out */
     nct_list noops;  /* flags that were accepted and do nothing, as typed */
     uint8_t *origin; /* [number of options] nct_origin */
@@ -145,13 +147,20 @@ enum {
     NCT_CMD_FREQ = 1 << 25,
     NCT_CMD_FILTER = 1 << 26,
 };
+/** Bits past the 31st do not fit an enum; those of commands without a model stand there. */
+#define NCT_CMD_COMPLETION    (UINT64_C(1) << 40)
+#define NCT_CMD_CONFIG        (UINT64_C(1) << 41)
+#define NCT_CMD_PLAN          (UINT64_C(1) << 42)
+#define NCT_CMD_PULL          (UINT64_C(1) << 43)
+#define NCT_CMD_EVAL_SELFCHECK (UINT64_C(1) << 44)
+#define NCT_CMD_ANY           (~UINT64_C(0))
 
 struct nct_cli;
 
 /** A subcommand. The name may be two words ("eval ppl"); a row for the first of them alone follows those. */
 typedef struct nct_command {
     const char *name;
-    unsigned bit;
+    uint64_t bit;
     const char *synopsis;             /* what follows the flags on the usage line; NULL: not listed */
     const char *summary;              /* one line, for the list */
     const char *manual;               /* paragraphs and examples, for its --help */
@@ -175,7 +184,7 @@ typedef enum nct_kind {
 typedef struct nct_option {
     const char *name; /* --name; NULL: only short spellings */
     nct_kind kind;
-    unsigned commands;    /* bits */
+    uint64_t commands;    /* bits */
     const char *section;  /* heading in --help */
     size_t offset;        /* of the field in nct_args; NCT_NO_FIELD: none */
     const char *help;     /* one line; NULL: not listed */
@@ -217,7 +226,7 @@ const char *nct_option_set(nct_args *args, const nct_option *option, const char 
                            char complaint[256]);
 
 /** The option of this name (without dashes, any spelling) that the command takes; NULL if none. */
-const nct_option *nct_option_find(unsigned command, const char *name);
+const nct_option *nct_option_find(uint64_t command, const char *name);
 
 /** The candidate most like `word`, or NULL if none is close. */
 const char *nct_nearest(const char *word, const char *const *candidates, size_t n);

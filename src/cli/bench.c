@@ -219,7 +219,7 @@ static int take_text(nct_bench *b, size_t n) {
                     false, true, &once, &n_once, &err) != NCT_OK ||
          nct_alloc(&all, n, sizeof *b->ids, &err) != NCT_OK))
         code = nct_say_status(b->cli, &err);
-    if (code == NCT_EXIT_OK && n_once == 0)
+    if (code == NCT_EXIT_OK && corpus && text.n == 0) /* one token begins any text */
         code = nct_say_error(b->cli, NCT_EXIT_USAGE, "%s holds no text", corpus);
     b->ids = all;
     b->n_ids = n;

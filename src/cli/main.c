@@ -188,7 +188,20 @@ static const nct_command commands[] = {
      "  noctule run -sys @policy.txt -f handbook.txt -p \"Who approves travel?\"\n",
      nct_cache_warm_main},
     {"cache", NCT_CMD_HELP, NULL, NULL, NULL, group_main},
-    {"help", NCT_CMD_HELP, "[COMMAND|TOPIC]", "this list, a command's page, or a topic", NULL, nct_help_main},
+    {"completion", NCT_CMD_COMPLETION, "bash|zsh|fish", "a script that completes commands, flags and their words",
+     "  source <(noctule completion bash)                                        (for this shell)\n"
+     "  noctule completion bash > ~/.local/share/bash-completion/completions/noctule\n"
+     "  noctule completion zsh > ~/.zfunc/_noctule                (where ~/.zfunc is in $fpath)\n"
+     "  noctule completion fish > ~/.config/fish/completions/noctule.fish\n"
+     "\n"
+     "cmake --install puts all three where shells look.\n",
+     nct_completion_main},
+    {"help", NCT_CMD_HELP, "[COMMAND|TOPIC]", "this list, a command's page, or a topic",
+     "  noctule help bench mem\n"
+     "  noctule help pipes\n"
+     "  noctule help --man run | man -l -\n"
+     "  noctule help --json | jq '.flags[].flag'     (all commands, flags and topics)\n",
+     nct_help_main},
     {"version", NCT_CMD_VERSION, "", "the version", NULL, nct_version_main},
 };
 
@@ -218,7 +231,7 @@ static int group_main(nct_cli *cli) {
 static void note_noops(const nct_cli *cli) {
     for (size_t i = 0; i < cli->args.noops.n; i++) {
         const char *flag = cli->args.noops.item[i] + strspn(cli->args.noops.item[i], "-");
-        const nct_option *o = nct_option_find(~0u, flag);
+        const nct_option *o = nct_option_find(NCT_CMD_ANY, flag);
         nct_say_note(cli, "%s does nothing: %s", cli->args.noops.item[i],
                      o ? o->words : "it is only accepted");
     }

@@ -32,8 +32,10 @@ enum {
     COMPUTE = GENERATE | WARM | PPL | LOGITS | BENCH | COUNTS | DEPTH | QUIZ,
     LOAD = COMPUTE | INFO | TOKENIZE | DETOKENIZE | DRIFT,
     REPORT = RUN | INFO | TOKENIZE | DETOKENIZE | PPL | LOGITS | DRIFT | DOCTOR,
-    ALL = LOAD | CORPUS | PAGES | MEM | DOCTOR | CONVERT | NCT_CMD_HELP | NCT_CMD_VERSION,
+    LOW = LOAD | CORPUS | PAGES | MEM | DOCTOR | CONVERT | NCT_CMD_HELP | NCT_CMD_VERSION,
 };
+
+#define ALL (LOW | NCT_CMD_COMPLETION)
 
 #define FIELD(name) offsetof(nct_args, name)
 #define NO_FIELD    NCT_NO_FIELD
@@ -369,10 +371,11 @@ const nct_option nct_option_table[] = {
      .help = "records as they come (.jsonl), from which the same command goes on; eval needle: also "
              ".svg .csv .json, repeatable",
      .shorts = "o", .value = "FILE"},
-    {"format", NCT_KIND_CHOICE, REPORT | TELL | QUIZ | FREQ | NCT_CMD_VERSION, "Output", FIELD(format),
+    {"man", NCT_KIND_FLAG, NCT_CMD_HELP, "Output", FIELD(man), .help = "as a manual page, for man -l -"},
+    {"format", NCT_KIND_CHOICE, REPORT | TELL | QUIZ | FREQ | NCT_CMD_VERSION | NCT_CMD_HELP, "Output", FIELD(format),
      .help = "form of the result", .value = "text|json|jsonl", .standard = "text",
      .words = "text|json|jsonl"},
-    {"json", NCT_KIND_PRESET, REPORT | TELL | QUIZ | FREQ | NCT_CMD_VERSION, "Output", NO_FIELD,
+    {"json", NCT_KIND_PRESET, REPORT | TELL | QUIZ | FREQ | NCT_CMD_VERSION | NCT_CMD_HELP, "Output", NO_FIELD,
      .help = "short for --format json", .words = "format=json"},
     {"stats", NCT_KIND_FLAG, GENERATE, "Output", FIELD(stats),
      .help = "one line of counts and speeds on stderr", .standard = "on a terminal"},
