@@ -270,6 +270,19 @@ const char *nct_option_set(nct_args *args, const nct_option *o, const char *text
     return NULL;
 }
 
+const char *nct_option_check(const nct_option *o, const char *text, char complaint[256]) {
+    nct_args scratch = {0};
+    void *p = NULL;
+    if (nct_alloc(&p, nct_n_options, 1, NULL) != NCT_OK) {
+        snprintf(complaint, 256, "out of memory");
+        return complaint;
+    }
+    scratch.origin = p;
+    const char *wrong = nct_option_set(&scratch, o, text, NCT_FROM_NOWHERE, complaint);
+    nct_args_close(&scratch);
+    return wrong;
+}
+
 /* ------------------------------------------------------------------ the nearest word */
 
 /* Edits between two short words: insertions, deletions, changes, swaps of neighbours. */

@@ -110,7 +110,10 @@ typedef struct nct_args {
     int64_t preprocess; /* 0 none, 1 ultrafineweb */
     const char *tokenizer;
 
-    bool man; /* help */
+    bool man;            /* help */
+    bool show_origin;    /* config */
+    const char *profile; /* of the configuration */
+    bool trust_project;
 
     nct_list words;  /* what is no option, the command's own words left out */
     nct_list noops;  /* flags that were accepted and do nothing, as typed */
@@ -204,7 +207,15 @@ extern const size_t nct_n_options;
 const nct_command *nct_commands(size_t *n); /* in main.c */
 
 /** Where a value came from. */
-typedef enum nct_origin { NCT_FROM_NOWHERE, NCT_FROM_ENVIRONMENT, NCT_FROM_FLAG, NCT_FROM_SET } nct_origin;
+typedef enum nct_origin {
+    NCT_FROM_NOWHERE,
+    NCT_FROM_ENVIRONMENT,
+    NCT_FROM_FLAG,
+    NCT_FROM_SET,
+    NCT_FROM_PROFILE,
+    NCT_FROM_PROJECT,
+    NCT_FROM_USER,
+} nct_origin;
 
 /** The option whose field this is; NULL if none. */
 const nct_option *nct_option_of(const nct_args *args, const void *field);
@@ -224,6 +235,9 @@ void nct_args_close(nct_args *args);
  *  that belongs to `complaint` (at least 256 bytes). */
 const char *nct_option_set(nct_args *args, const nct_option *option, const char *text, nct_origin origin,
                            char complaint[256]);
+
+/** What nct_option_set would say to the text, without setting anything. */
+const char *nct_option_check(const nct_option *option, const char *text, char complaint[256]);
 
 /** The option of this name (without dashes, any spelling) that the command takes; NULL if none. */
 const nct_option *nct_option_find(uint64_t command, const char *name);

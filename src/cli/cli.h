@@ -25,6 +25,7 @@ typedef struct nct_cli {
     nct_args args;
     const nct_command *command; /* NULL: none was named */
     nct_term term;
+    struct nct_settings *settings; /* of files (settings.h); NULL where none are read */
 } nct_cli;
 
 /** Prints an error of up to a few lines: what, why, what to type. Lines are separated by newlines in the
@@ -75,6 +76,7 @@ int nct_cache_prune_main(nct_cli *cli);
 int nct_cache_rm_main(nct_cli *cli);
 int nct_cache_warm_main(nct_cli *cli);
 int nct_completion_main(nct_cli *cli);
+int nct_config_main(nct_cli *cli);
 int nct_help_main(nct_cli *cli);
 int nct_version_main(nct_cli *cli);
 

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "cli/cli.h"
+#include "cli/settings.h"
 
 static int group_main(nct_cli *cli);
 
@@ -188,6 +189,23 @@ static const nct_command commands[] = {
      "  noctule run -sys @policy.txt -f handbook.txt -p \"Who approves travel?\"\n",
      nct_cache_warm_main},
     {"cache", NCT_CMD_HELP, NULL, NULL, NULL, group_main},
+    {"config", NCT_CMD_CONFIG, "show|get KEY|set KEY VALUE|edit|path", "settings that are kept in a file",
+     "Settings are the long names of flags, in JSON with comments, in $XDG_CONFIG_HOME/noctule/config.json:\n"
+     "\n"
+     "  { \"model\": \"8b.nct\", \"temp\": 0.6, \"cache\": {\"max\": \"20g\"},     // -X cache.max=20g\n"
+     "    \"templates\": { \"commit\": \"Write a commit message for:\\n{{input}}\" },\n"
+     "    \"profiles\": { \"fast\": {\"think\": \"off\"}, \"quiet\": {\"threads\": 4} } }\n"
+     "\n"
+     "Flags win over the environment (NOCTULE_TEMP; every flag has one), that over the profile that --profile (or\n"
+     "\"profile\") names, that over ./.nct.json, the project's, that over the user's file, that over the model's own\n"
+     "settings. A flag that may be repeated is a list; a stronger one replaces it. A project's file is taken if it is\n"
+     "the user's own or with --trust-project, and may name no path outside of its folder.\n"
+     "\n"
+     "  noctule config show --origin\n"
+     "  noctule config set temp 0.6         (comments and order stay)\n"
+     "  noctule config set profiles.fast.think off\n"
+     "  noctule run --profile fast \"...\"\n",
+     nct_config_main},
     {"completion", NCT_CMD_COMPLETION, "bash|zsh|fish", "a script that completes commands, flags and their words",
      "  source <(noctule completion bash)                                        (for this shell)\n"
      "  noctule completion bash > ~/.local/share/bash-completion/completions/noctule\n"
@@ -237,6 +255,12 @@ static void note_noops(const nct_cli *cli) {
     }
 }
 
+/* What tells of the program and mends its configuration works where that is broken. */
+static bool takes_settings(const nct_cli *cli) {
+    return !cli->command ||
+           !(cli->command->bit & (NCT_CMD_HELP | NCT_CMD_VERSION | NCT_CMD_COMPLETION | NCT_CMD_CONFIG));
+}
+
 int main(int argc, char **argv) {
     nct_cli cli = {0};
     signal(SIGPIPE, SIG_IGN);
@@ -244,6 +268,8 @@ int main(int argc, char **argv) {
     nct_term_init(&cli.term);
     bool asks_version = argc == 2 && (strcmp(argv[1], "--version") == 0 || strcmp(argv[1], "-V") == 0);
     int code = nct_args_parse(&cli, asks_version ? 1 : argc, argv);
+    if (code == NCT_EXIT_OK && !asks_version && !cli.args.help && takes_settings(&cli))
+        code = nct_settings_apply(&cli);
     if (code == NCT_EXIT_OK) {
         nct_term_set_color(&cli.term, cli.args.color);
         if (asks_version)
@@ -256,5 +282,6 @@ int main(int argc, char **argv) {
         }
     }
     nct_args_close(&cli.args);
+    nct_settings_close(&cli);
     return code;
 }

@@ -35,7 +35,7 @@ enum {
     LOW = LOAD | CORPUS | PAGES | MEM | DOCTOR | CONVERT | NCT_CMD_HELP | NCT_CMD_VERSION,
 };
 
-#define ALL (LOW | NCT_CMD_COMPLETION)
+#define ALL (LOW | NCT_CMD_COMPLETION | NCT_CMD_CONFIG)
 
 #define FIELD(name) offsetof(nct_args, name)
 #define NO_FIELD    NCT_NO_FIELD
@@ -372,10 +372,10 @@ const nct_option nct_option_table[] = {
              ".svg .csv .json, repeatable",
      .shorts = "o", .value = "FILE"},
     {"man", NCT_KIND_FLAG, NCT_CMD_HELP, "Output", FIELD(man), .help = "as a manual page, for man -l -"},
-    {"format", NCT_KIND_CHOICE, REPORT | TELL | QUIZ | FREQ | NCT_CMD_VERSION | NCT_CMD_HELP, "Output", FIELD(format),
+    {"format", NCT_KIND_CHOICE, REPORT | TELL | QUIZ | FREQ | NCT_CMD_VERSION | NCT_CMD_HELP | NCT_CMD_CONFIG, "Output", FIELD(format),
      .help = "form of the result", .value = "text|json|jsonl", .standard = "text",
      .words = "text|json|jsonl"},
-    {"json", NCT_KIND_PRESET, REPORT | TELL | QUIZ | FREQ | NCT_CMD_VERSION | NCT_CMD_HELP, "Output", NO_FIELD,
+    {"json", NCT_KIND_PRESET, REPORT | TELL | QUIZ | FREQ | NCT_CMD_VERSION | NCT_CMD_HELP | NCT_CMD_CONFIG, "Output", NO_FIELD,
      .help = "short for --format json", .words = "format=json"},
     {"stats", NCT_KIND_FLAG, GENERATE, "Output", FIELD(stats),
      .help = "one line of counts and speeds on stderr", .standard = "on a terminal"},
@@ -391,7 +391,14 @@ const nct_option nct_option_table[] = {
     {"color", NCT_KIND_CHOICE, GENERATE, "Output", FIELD(color), .help = "obeys NO_COLOR and TERM=dumb",
      .value = "auto|always|never", .standard = "auto", .words = "auto|always|never"},
 
+    {"origin", NCT_KIND_FLAG, NCT_CMD_CONFIG, "Output", FIELD(show_origin),
+     .help = "show: every setting, those that nobody set too, each with where its value comes from"},
+
     /* for every command */
+    {"profile", NCT_KIND_TEXT, ALL, "General", FIELD(profile),
+     .help = "the settings of this name in the configuration, before its others", .value = "NAME"},
+    {"trust-project", NCT_KIND_FLAG, ALL, "General", FIELD(trust_project),
+     .help = "take ./.nct.json even where it is another user's"},
     {"error-format", NCT_KIND_CHOICE, ALL, "General", FIELD(error_format), .help = "form of errors",
      .value = "text|json", .standard = "text", .words = "text|json"},
     {"quiet", NCT_KIND_FLAG, ALL, "General", FIELD(quiet), .help = "nothing but errors on stderr",
