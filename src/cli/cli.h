@@ -77,6 +77,7 @@ int nct_cache_rm_main(nct_cli *cli);
 int nct_cache_warm_main(nct_cli *cli);
 int nct_completion_main(nct_cli *cli);
 int nct_config_main(nct_cli *cli);
+int nct_plan_main(nct_cli *cli);
 int nct_help_main(nct_cli *cli);
 int nct_version_main(nct_cli *cli);
 

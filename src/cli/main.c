@@ -51,6 +51,16 @@ static const nct_command commands[] = {
      "  noctule convert MiniCPM4-0.5B -o small.nct --quant int4 --calib book.txt\n"
      "  noctule info --verify 8b.nct\n",
      nct_convert_main},
+    {"plan", NCT_CMD_PLAN, "NAME|CONFIG.json|MODEL", "memory and speed of a model on this machine, before it is there",
+     "Makes up weights of the model's shape and times them as they will be computed with: all of a small model, one\n"
+     "and four layers of a larger one. Takes some seconds, and memory for what is timed. A name is that of a\n"
+     "published model; the config.json of any other will do, without its weights. What is told holds for an\n"
+     "otherwise idle machine.\n"
+     "\n"
+     "  noctule plan MiniCPM4-8B\n"
+     "  noctule plan MiniCPM4.1-8B -c 128k --head int8\n"
+     "  noctule plan config.json --quant bf16 --json\n",
+     nct_plan_main},
     {"freq", NCT_CMD_FREQ, "CORPUS... -o FILE", "counts tokens, and ranks them for the head of a draft",
      "Counts the tokens of files, or of stdin where none is named (or - is), with the model's tokenizer, and writes\n"
      "the list that a draft's head is cut to: what an answer must not lack first (special tokens, newlines), then\n"

@@ -35,7 +35,7 @@ enum {
     LOW = LOAD | CORPUS | PAGES | MEM | DOCTOR | CONVERT | NCT_CMD_HELP | NCT_CMD_VERSION,
 };
 
-#define ALL (LOW | NCT_CMD_COMPLETION | NCT_CMD_CONFIG)
+#define ALL (LOW | NCT_CMD_COMPLETION | NCT_CMD_CONFIG | NCT_CMD_PLAN)
 
 #define FIELD(name) offsetof(nct_args, name)
 #define NO_FIELD    NCT_NO_FIELD
@@ -235,6 +235,10 @@ const nct_option nct_option_table[] = {
      .standard = "as the output matrix", .words = "keep|int8|int4"},
     {"output", NCT_KIND_TEXT, CONVERT, "Conversion", FIELD(output),
      .help = "the bundle, which appears only when it is whole", .shorts = "o", .value = "FILE.nct"},
+    {"quant", NCT_KIND_CHOICE, NCT_CMD_PLAN, "Model", FIELD(quant), .help = "what the layers' matrices will be held in",
+     .value = "bf16|int8|int4", .standard = "int4", .words = "bf16|int8|int4"},
+    {"head", NCT_KIND_CHOICE, NCT_CMD_PLAN, "Model", FIELD(quant_head), .help = "and the output matrix",
+     .value = "keep|int8|int4", .standard = "keep: as published, in 16 bits", .words = "keep|int8|int4"},
     {"verify", NCT_KIND_FLAG, INFO, "Evaluation", FIELD(verify),
      .help = "read all of a bundle and compare its checksums"},
 
@@ -286,20 +290,22 @@ const nct_option nct_option_table[] = {
     {"model", NCT_KIND_TEXT, LOAD | DOCTOR | CONVERT | FREQ, "Model", FIELD(model),
      .help = "bundle, checkpoint directory, GGUF file, or a name there", .shorts = "m", .value = "PATH|NAME",
      .standard = "newest in the models folder"},
+    {"ctx", NCT_KIND_COUNT, NCT_CMD_PLAN, "Model", FIELD(ctx), .help = "tokens that will be held", .shorts = "c",
+     .aliases = "ctx-size", .value = "N", .standard = "32k, or the model's window", .low = 2, .high = 1e7},
     {"ctx", NCT_KIND_COUNT, GENERATE | WARM | PPL | BENCH | COUNTS | DEPTH, "Model", FIELD(ctx),
      .help = "limit on tokens held; eval ppl: tokens a window", .shorts = "c", .aliases = "ctx-size",
      .value = "N|auto", .standard = "the model's window", .low = 2, .high = 1e9},
     {"threads", NCT_KIND_COUNT, CORPUS, "Model", FIELD(threads), .help = "threads that work on the corpus",
      .shorts = "t", .value = "N|auto", .standard = "what the process may use", .low = 1, .high = 1024},
-    {"threads", NCT_KIND_COUNT, (LOAD & ~COUNTS) | DOCTOR | CONVERT, "Model", FIELD(threads),
+    {"threads", NCT_KIND_COUNT, (LOAD & ~COUNTS) | DOCTOR | CONVERT | NCT_CMD_PLAN, "Model", FIELD(threads),
      .help = "threads that compute; of prompts only where -tb is not given", .shorts = "t", .value = "N|auto",
      .standard = "as doctor or bench threads found, else what the process may use", .low = 1, .high = 1024},
-    {"threads-batch", NCT_KIND_COUNT, LOAD & ~(COUNTS | TOKENIZE | DETOKENIZE), "Model", FIELD(threads_batch),
+    {"threads-batch", NCT_KIND_COUNT, (LOAD & ~(COUNTS | TOKENIZE | DETOKENIZE)) | NCT_CMD_PLAN, "Model", FIELD(threads_batch),
      .help = "threads that compute prompts", .shorts = "tb", .value = "N|auto", .standard = "as -t", .low = 1,
      .high = 1024},
     {"force-threads", NCT_KIND_FLAG, LOAD | CORPUS, "Model", FIELD(force_threads),
      .help = "keep -t even above what the process may use"},
-    {"kv", NCT_KIND_CHOICE, COMPUTE, "Model", FIELD(kv), .help = "cache keys and values as this type",
+    {"kv", NCT_KIND_CHOICE, COMPUTE | NCT_CMD_PLAN, "Model", FIELD(kv), .help = "cache keys and values as this type",
      .value = "f32|f16|bf16|q8", .standard = "the machine's 16-bit type", .words = "f32|f16|bf16|q8"},
     {"cache-type-k", NCT_KIND_CHOICE, COMPUTE, "Model", FIELD(keys), .help = "the same for keys alone",
      .shorts = "ctk", .value = "TYPE", .words = "f32|f16|bf16|q8"},
@@ -347,7 +353,7 @@ const nct_option nct_option_table[] = {
          "files of prompts that were read: take and keep, neither, only take; noctule cache stat tells more",
      .value = "auto|off|ro", .standard = "auto", .words = "auto|off|ro"},
     {"all", NCT_KIND_FLAG, NCT_CMD_CACHE_RM, "Model", FIELD(all), .help = "everything"},
-    {"isa", NCT_KIND_TEXT, LOAD | MEM | DOCTOR | CONVERT, "Model", FIELD(isa),
+    {"isa", NCT_KIND_TEXT, LOAD | MEM | DOCTOR | CONVERT | NCT_CMD_PLAN, "Model", FIELD(isa),
      .help = "highest instruction set to use", .value = "NAME", .standard = "the best there is"},
     {NULL, NCT_KIND_LIST, LOAD | NCT_CMD_CACHE_PRUNE | NCT_CMD_CACHE_STAT, "Model", FIELD(knobs),
      .help = "expert knobs: exact=1 (float32 throughout, for comparing), prefill.chunk=N, ctx.force=1, "
@@ -357,7 +363,7 @@ const nct_option nct_option_table[] = {
      .shorts = "X", .value = "KEY=VALUE"},
 
     /* output */
-    {"output", NCT_KIND_TEXT, REPORT | COUNTS | DEPTH | MEM | FILTER, "Output", FIELD(output),
+    {"output", NCT_KIND_TEXT, REPORT | COUNTS | DEPTH | MEM | FILTER | NCT_CMD_PLAN, "Output", FIELD(output),
      .help = "write FILE, which appears only when it is whole", .shorts = "o", .value = "FILE",
      .standard = "stdout"},
     {"output", NCT_KIND_LIST, BENCH, "Output", FIELD(bench_outputs),
@@ -372,10 +378,10 @@ const nct_option nct_option_table[] = {
              ".svg .csv .json, repeatable",
      .shorts = "o", .value = "FILE"},
     {"man", NCT_KIND_FLAG, NCT_CMD_HELP, "Output", FIELD(man), .help = "as a manual page, for man -l -"},
-    {"format", NCT_KIND_CHOICE, REPORT | TELL | QUIZ | FREQ | NCT_CMD_VERSION | NCT_CMD_HELP | NCT_CMD_CONFIG, "Output", FIELD(format),
+    {"format", NCT_KIND_CHOICE, REPORT | TELL | QUIZ | FREQ | NCT_CMD_VERSION | NCT_CMD_HELP | NCT_CMD_CONFIG | NCT_CMD_PLAN, "Output", FIELD(format),
      .help = "form of the result", .value = "text|json|jsonl", .standard = "text",
      .words = "text|json|jsonl"},
-    {"json", NCT_KIND_PRESET, REPORT | TELL | QUIZ | FREQ | NCT_CMD_VERSION | NCT_CMD_HELP | NCT_CMD_CONFIG, "Output", NO_FIELD,
+    {"json", NCT_KIND_PRESET, REPORT | TELL | QUIZ | FREQ | NCT_CMD_VERSION | NCT_CMD_HELP | NCT_CMD_CONFIG | NCT_CMD_PLAN, "Output", NO_FIELD,
      .help = "short for --format json", .words = "format=json"},
     {"stats", NCT_KIND_FLAG, GENERATE, "Output", FIELD(stats),
      .help = "one line of counts and speeds on stderr", .standard = "on a terminal"},
@@ -385,7 +391,7 @@ const nct_option nct_option_table[] = {
          "diagnostic"},
     {"dry-run", NCT_KIND_FLAG, RUN, "Output", FIELD(dry_run),
      .help = "count tokens and memory, print them, and stop"},
-    {"progress", NCT_KIND_CHOICE, GENERATE | WARM | PPL | QUIZ | BENCH | COUNTS | DEPTH | CONVERT | CORPUS,
+    {"progress", NCT_KIND_CHOICE, GENERATE | WARM | PPL | QUIZ | BENCH | COUNTS | DEPTH | CONVERT | CORPUS | NCT_CMD_PLAN,
      "Output", FIELD(progress), .help = "of what takes long, on stderr", .value = "auto|bar|plain|json|none",
      .standard = "auto", .words = "auto|bar|plain|json|none"},
     {"color", NCT_KIND_CHOICE, GENERATE, "Output", FIELD(color), .help = "obeys NO_COLOR and TERM=dumb",

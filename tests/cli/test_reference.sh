@@ -50,14 +50,15 @@ spelled='function spelled(line,  n, i, part) {
 awk "$spelled"'/^= / { command = substr($0, 3) } /^  -/ || /^      --/ { sub(/^ */, ""); sub(/  .*/, ""); spelled($0) }' help.all | sort -u >help.flags
 awk "$spelled"'/^= / { command = substr($0, 3); next }
     take { gsub(/\\f[BRI]/, ""); gsub(/\\-/, "-"); spelled($0) } { take = ($0 == ".TP") }' man.all | sort -u >man.flags
-awk -F "'" '/^    .*flags=/ { n = split($4, flag, " "); for (i = 1; i <= n; i++) print $2 ": " flag[i] }' bash.sh | grep -vE '^(eval|cache|config|session): ' | sort -u >bash.flags
-awk -F "'" '/^    .*flags=\($/ { command = $2 } /^        .\*?-/ { sub(/^\*/, "", $2); sub(/[=[].*/, "", $2); print command ": " $2 }' zsh.sh | grep -vE '^(eval|cache|config|session): ' | sort -u >zsh.flags
+listed() { awk -F ': ' 'NR == FNR { known[$0]; next } $1 in known' commands -; } # without eval, which is half a command
+awk -F "'" '/^    .*flags=/ { n = split($4, flag, " "); for (i = 1; i <= n; i++) print $2 ": " flag[i] }' bash.sh | listed | sort -u >bash.flags
+awk -F "'" '/^    .*flags=\($/ { command = $2 } /^        .\*?-/ { sub(/^\*/, "", $2); sub(/[=[].*/, "", $2); print command ": " $2 }' zsh.sh | listed | sort -u >zsh.flags
 awk -F '"' '/^complete -c noctule -n .__noctule_on "[^"]*". -[sol] / {
     n = split($3, word, " ")
     for (i = 2; i < n && word[i] != "-d"; i++)
         if (word[i] ~ /^-[so]$/) print $2 ": -" word[i + 1]
         else if (word[i] == "-l") print $2 ": --" word[i + 1]
-}' fish.fish | grep -vE '^(eval|cache|config|session): ' | sort -u >fish.flags
+}' fish.fish | listed | sort -u >fish.flags
 holds "there are flags" test "$(wc -l <json.flags)" -gt 300
 for list in man bash zsh fish; do
     comm -3 json.flags $list.flags >out
