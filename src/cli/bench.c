@@ -89,6 +89,17 @@ double nct_median_deviation(const double *v, size_t n, double middle) {
     return nct_median(deviation, n);
 }
 
+/* For tests of --baseline: NOCTULE_BENCH_DELAY is how many per cent longer every run takes, waiting. */
+static void delay(uint64_t took_ns) {
+    const char *text = getenv("NOCTULE_BENCH_DELAY");
+    double percent;
+    if (!text || !nct_parse_real(text, &percent) || percent <= 0 || percent > 1e4)
+        return;
+    uint64_t until = nct_clock_ns() + (uint64_t)((double)took_ns * percent / 100);
+    while (nct_clock_ns() < until)
+        ;
+}
+
 /* One run from the depth held; *seconds only on success. */
 static nct_status run_once(nct_bench *b, const nct_bench_row *r, double *seconds, nct_error *err) {
     const int32_t *ids = b->ids + r->depth;
@@ -98,6 +109,7 @@ static nct_status run_once(nct_bench *b, const nct_bench_row *r, double *seconds
         NCT_TRY(nct_session_feed(b->session, ids, (size_t)r->n_prompt, NULL, err));
     for (int64_t k = 0; k < r->n_gen; k++)
         NCT_TRY(nct_session_feed(b->session, ids + r->n_prompt + k, 1, NULL, err));
+    delay(nct_clock_ns() - began);
     *seconds = (double)(nct_clock_ns() - began) * 1e-9;
     return NCT_OK;
 }

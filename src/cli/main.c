@@ -174,6 +174,14 @@ static const nct_command commands[] = {
      "  noctule eval needle -L 32k -D 0,50,100 --sparse on,off --haystack book.txt -o cells.csv\n"
      "  noctule eval needle -L 8k --lang zh\n",
      nct_eval_needle_main},
+    {"eval selfcheck", NCT_CMD_EVAL_SELFCHECK, "", "the same greedy text by every way: threads, guesses, chunks, cache",
+     "Answers one prompt greedily in ways that must not matter and compares the tokens: with one thread and with all,\n"
+     "with guesses, in other chunks, with the cache kept in files and taken from there. Exits 7 if a text differs.\n"
+     "Each instruction set is judged against itself.\n"
+     "\n"
+     "  noctule eval selfcheck -m 8b.nct\n"
+     "  noctule eval selfcheck --isa avx2 --kv q8 -n 32\n",
+     nct_eval_selfcheck_main},
     {"eval", NCT_CMD_HELP, NULL, NULL, NULL, group_main},
     {"cache stat", NCT_CMD_CACHE_STAT, "", "what is kept of prompts that were read, and what it was good for",
      "run and chat keep keys and values of long prompts (1,024 tokens and two seconds or more) in page files, and\n"

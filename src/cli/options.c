@@ -35,7 +35,8 @@ enum {
     LOW = LOAD | CORPUS | PAGES | MEM | DOCTOR | CONVERT | NCT_CMD_HELP | NCT_CMD_VERSION,
 };
 
-#define ALL (LOW | NCT_CMD_COMPLETION | NCT_CMD_CONFIG | NCT_CMD_PLAN)
+#define SELFCHECK NCT_CMD_EVAL_SELFCHECK
+#define ALL (LOW | NCT_CMD_COMPLETION | NCT_CMD_CONFIG | NCT_CMD_PLAN | SELFCHECK)
 
 #define FIELD(name) offsetof(nct_args, name)
 #define NO_FIELD    NCT_NO_FIELD
@@ -209,6 +210,8 @@ const nct_option nct_option_table[] = {
      .value = "N", .standard = "all", .low = 1, .high = 1e9},
     {"max-tokens", NCT_KIND_COUNT, QUIZ, "Evaluation", FIELD(max_tokens), .help = "longest answer in tokens",
      .shorts = "n", .value = "N", .standard = "100", .low = 1, .high = 1e6},
+    {"max-tokens", NCT_KIND_COUNT, SELFCHECK, "Evaluation", FIELD(max_tokens), .help = "tokens of the answers that are compared",
+     .shorts = "n", .value = "N", .standard = "64", .low = 1, .high = 64},
     {"min", NCT_KIND_REAL, QUIZ, "Evaluation", FIELD(min_percent),
      .help = "exit 7 if less than X percent are right", .value = "X", .high = 100},
 
@@ -278,7 +281,7 @@ const nct_option nct_option_table[] = {
      .value = "FILE"},
     {"tol", NCT_KIND_TEXT, BENCH, "Bench", FIELD(tolerance),
      .help = "per cent that a test may be slower than its baseline", .value = "P%", .standard = "5%"},
-    {"corpus", NCT_KIND_TEXT, BENCH | COUNTS | DEPTH, "Bench", FIELD(corpus), .help = "text to run on",
+    {"corpus", NCT_KIND_TEXT, BENCH | COUNTS | DEPTH | SELFCHECK, "Bench", FIELD(corpus), .help = "text to run on",
      .value = "FILE", .standard = "a page of a novel"},
     {"format", NCT_KIND_CHOICE, BENCH | COUNTS | DEPTH | MEM, "Bench", FIELD(bench_format),
      .help = "form of the table", .value = "md|csv|json|jsonl", .standard = "md",
@@ -287,7 +290,7 @@ const nct_option nct_option_table[] = {
      .help = "short for --format json", .words = "format=json"},
 
     /* the model and the machine */
-    {"model", NCT_KIND_TEXT, LOAD | DOCTOR | CONVERT | FREQ, "Model", FIELD(model),
+    {"model", NCT_KIND_TEXT, LOAD | DOCTOR | CONVERT | FREQ | SELFCHECK, "Model", FIELD(model),
      .help = "bundle, checkpoint directory, GGUF file, or a name there", .shorts = "m", .value = "PATH|NAME",
      .standard = "newest in the models folder"},
     {"ctx", NCT_KIND_COUNT, NCT_CMD_PLAN, "Model", FIELD(ctx), .help = "tokens that will be held", .shorts = "c",
@@ -297,21 +300,21 @@ const nct_option nct_option_table[] = {
      .value = "N|auto", .standard = "the model's window", .low = 2, .high = 1e9},
     {"threads", NCT_KIND_COUNT, CORPUS, "Model", FIELD(threads), .help = "threads that work on the corpus",
      .shorts = "t", .value = "N|auto", .standard = "what the process may use", .low = 1, .high = 1024},
-    {"threads", NCT_KIND_COUNT, (LOAD & ~COUNTS) | DOCTOR | CONVERT | NCT_CMD_PLAN, "Model", FIELD(threads),
+    {"threads", NCT_KIND_COUNT, (LOAD & ~COUNTS) | DOCTOR | CONVERT | NCT_CMD_PLAN | SELFCHECK, "Model", FIELD(threads),
      .help = "threads that compute; of prompts only where -tb is not given", .shorts = "t", .value = "N|auto",
      .standard = "as doctor or bench threads found, else what the process may use", .low = 1, .high = 1024},
-    {"threads-batch", NCT_KIND_COUNT, (LOAD & ~(COUNTS | TOKENIZE | DETOKENIZE)) | NCT_CMD_PLAN, "Model", FIELD(threads_batch),
+    {"threads-batch", NCT_KIND_COUNT, (LOAD & ~(COUNTS | TOKENIZE | DETOKENIZE)) | NCT_CMD_PLAN | SELFCHECK, "Model", FIELD(threads_batch),
      .help = "threads that compute prompts", .shorts = "tb", .value = "N|auto", .standard = "as -t", .low = 1,
      .high = 1024},
     {"force-threads", NCT_KIND_FLAG, LOAD | CORPUS, "Model", FIELD(force_threads),
      .help = "keep -t even above what the process may use"},
-    {"kv", NCT_KIND_CHOICE, COMPUTE | NCT_CMD_PLAN, "Model", FIELD(kv), .help = "cache keys and values as this type",
+    {"kv", NCT_KIND_CHOICE, COMPUTE | NCT_CMD_PLAN | SELFCHECK, "Model", FIELD(kv), .help = "cache keys and values as this type",
      .value = "f32|f16|bf16|q8", .standard = "the machine's 16-bit type", .words = "f32|f16|bf16|q8"},
     {"cache-type-k", NCT_KIND_CHOICE, COMPUTE, "Model", FIELD(keys), .help = "the same for keys alone",
      .shorts = "ctk", .value = "TYPE", .words = "f32|f16|bf16|q8"},
     {"cache-type-v", NCT_KIND_CHOICE, COMPUTE, "Model", FIELD(values), .help = "the same for values alone",
      .shorts = "ctv", .value = "TYPE", .words = "f32|f16|bf16|q8"},
-    {"sparse", NCT_KIND_CHOICE, COMPUTE & ~NEEDLE, "Model", FIELD(sparse),
+    {"sparse", NCT_KIND_CHOICE, (COMPUTE & ~NEEDLE) | SELFCHECK, "Model", FIELD(sparse),
      .help = "block-sparse attention: where trained for it, always, never", .value = "auto|on|off",
      .standard = "auto", .words = "auto|on|off"},
     {"spec", NCT_KIND_TEXT, GENERATE, "Model", FIELD(spec),
@@ -353,9 +356,9 @@ const nct_option nct_option_table[] = {
          "files of prompts that were read: take and keep, neither, only take; noctule cache stat tells more",
      .value = "auto|off|ro", .standard = "auto", .words = "auto|off|ro"},
     {"all", NCT_KIND_FLAG, NCT_CMD_CACHE_RM, "Model", FIELD(all), .help = "everything"},
-    {"isa", NCT_KIND_TEXT, LOAD | MEM | DOCTOR | CONVERT | NCT_CMD_PLAN, "Model", FIELD(isa),
+    {"isa", NCT_KIND_TEXT, LOAD | MEM | DOCTOR | CONVERT | NCT_CMD_PLAN | SELFCHECK, "Model", FIELD(isa),
      .help = "highest instruction set to use", .value = "NAME", .standard = "the best there is"},
-    {NULL, NCT_KIND_LIST, LOAD | NCT_CMD_CACHE_PRUNE | NCT_CMD_CACHE_STAT, "Model", FIELD(knobs),
+    {NULL, NCT_KIND_LIST, LOAD | SELFCHECK | NCT_CMD_CACHE_PRUNE | NCT_CMD_CACHE_STAT, "Model", FIELD(knobs),
      .help = "expert knobs: exact=1 (float32 throughout, for comparing), prefill.chunk=N, ctx.force=1, "
              "sparse.decide=row|prompt, sparse.variant=r2|r1, hugepages=auto|on|off (on copies a bundle's "
              "weights), "
@@ -363,7 +366,7 @@ const nct_option nct_option_table[] = {
      .shorts = "X", .value = "KEY=VALUE"},
 
     /* output */
-    {"output", NCT_KIND_TEXT, REPORT | COUNTS | DEPTH | MEM | FILTER | NCT_CMD_PLAN, "Output", FIELD(output),
+    {"output", NCT_KIND_TEXT, REPORT | COUNTS | DEPTH | MEM | FILTER | NCT_CMD_PLAN | SELFCHECK, "Output", FIELD(output),
      .help = "write FILE, which appears only when it is whole", .shorts = "o", .value = "FILE",
      .standard = "stdout"},
     {"output", NCT_KIND_LIST, BENCH, "Output", FIELD(bench_outputs),
@@ -378,10 +381,10 @@ const nct_option nct_option_table[] = {
              ".svg .csv .json, repeatable",
      .shorts = "o", .value = "FILE"},
     {"man", NCT_KIND_FLAG, NCT_CMD_HELP, "Output", FIELD(man), .help = "as a manual page, for man -l -"},
-    {"format", NCT_KIND_CHOICE, REPORT | TELL | QUIZ | FREQ | NCT_CMD_VERSION | NCT_CMD_HELP | NCT_CMD_CONFIG | NCT_CMD_PLAN, "Output", FIELD(format),
+    {"format", NCT_KIND_CHOICE, REPORT | TELL | QUIZ | FREQ | NCT_CMD_VERSION | NCT_CMD_HELP | NCT_CMD_CONFIG | NCT_CMD_PLAN | SELFCHECK, "Output", FIELD(format),
      .help = "form of the result", .value = "text|json|jsonl", .standard = "text",
      .words = "text|json|jsonl"},
-    {"json", NCT_KIND_PRESET, REPORT | TELL | QUIZ | FREQ | NCT_CMD_VERSION | NCT_CMD_HELP | NCT_CMD_CONFIG | NCT_CMD_PLAN, "Output", NO_FIELD,
+    {"json", NCT_KIND_PRESET, REPORT | TELL | QUIZ | FREQ | NCT_CMD_VERSION | NCT_CMD_HELP | NCT_CMD_CONFIG | NCT_CMD_PLAN | SELFCHECK, "Output", NO_FIELD,
      .help = "short for --format json", .words = "format=json"},
     {"stats", NCT_KIND_FLAG, GENERATE, "Output", FIELD(stats),
      .help = "one line of counts and speeds on stderr", .standard = "on a terminal"},
