@@ -114,6 +114,8 @@ typedef struct nct_args {
     bool show_origin;    /* config */
     const char *profile; /* of the configuration */
     bool trust_project;
+    bool yes, print_commands; /* pull */
+    const char *from;
 
     nct_list words;  /* what is no option, the command's own words left out */
     nct_list noops;  /* flags that were accepted and do nothing, as typed */

@@ -78,6 +78,7 @@ int nct_cache_warm_main(nct_cli *cli);
 int nct_completion_main(nct_cli *cli);
 int nct_config_main(nct_cli *cli);
 int nct_plan_main(nct_cli *cli);
+int nct_pull_main(nct_cli *cli);
 int nct_eval_selfcheck_main(nct_cli *cli);
 int nct_help_main(nct_cli *cli);
 int nct_version_main(nct_cli *cli);

@@ -51,6 +51,16 @@ static const nct_command commands[] = {
      "  noctule convert MiniCPM4-0.5B -o small.nct --quant int4 --calib book.txt\n"
      "  noctule info --verify 8b.nct\n",
      nct_convert_main},
+    {"pull", NCT_CMD_PULL, "NAME", "fetches a published model, with curl",
+     "Asks the hub for the list of files, tells size and licence, and after a yes fetches what a checkpoint is made\n"
+     "of into $XDG_DATA_HOME/noctule/models/NAME. What was interrupted goes on where it ended. Lengths are checked,\n"
+     "and the SHA-256 of all large files. The path is printed when it is done. Without a name: the list of names.\n"
+     "No other command uses a network.\n"
+     "\n"
+     "  noctule pull MiniCPM4-0.5B-QAT-Int4-GGUF\n"
+     "  m=$(noctule pull --yes MiniCPM4.1-8B-GPTQ) && noctule run -m \"$m\" \"...\"\n"
+     "  noctule pull --print MiniCPM4-8B        (the commands, for another machine)\n",
+     nct_pull_main},
     {"plan", NCT_CMD_PLAN, "NAME|CONFIG.json|MODEL", "memory and speed of a model on this machine, before it is there",
      "Makes up weights of the model's shape and times them as they will be computed with: all of a small model, one\n"
      "and four layers of a larger one. Takes some seconds, and memory for what is timed. A name is that of a\n"

@@ -36,7 +36,7 @@ enum {
 };
 
 #define SELFCHECK NCT_CMD_EVAL_SELFCHECK
-#define ALL (LOW | NCT_CMD_COMPLETION | NCT_CMD_CONFIG | NCT_CMD_PLAN | SELFCHECK)
+#define ALL (LOW | NCT_CMD_COMPLETION | NCT_CMD_CONFIG | NCT_CMD_PLAN | SELFCHECK | NCT_CMD_PULL)
 
 #define FIELD(name) offsetof(nct_args, name)
 #define NO_FIELD    NCT_NO_FIELD
@@ -400,6 +400,11 @@ const nct_option nct_option_table[] = {
     {"color", NCT_KIND_CHOICE, GENERATE, "Output", FIELD(color), .help = "obeys NO_COLOR and TERM=dumb",
      .value = "auto|always|never", .standard = "auto", .words = "auto|always|never"},
 
+    {"yes", NCT_KIND_FLAG, NCT_CMD_PULL, "Output", FIELD(yes), .help = "fetch without being asked"},
+    {"print", NCT_KIND_FLAG, NCT_CMD_PULL, "Output", FIELD(print_commands),
+     .help = "print the commands that would fetch and check the files, and stop"},
+    {"from", NCT_KIND_TEXT, NCT_CMD_PULL, "Output", FIELD(from), .help = "where models are published: a mirror of the hub",
+     .value = "URL", .standard = "https://huggingface.co"},
     {"origin", NCT_KIND_FLAG, NCT_CMD_CONFIG, "Output", FIELD(show_origin),
      .help = "show: every setting, those that nobody set too, each with where its value comes from"},
 
