@@ -450,15 +450,8 @@ static int check_words(const nct_cli *cli) {
     const nct_args *a = &cli->args;
     if (a->words.n)
         return nct_say_error(cli, NCT_EXIT_USAGE,
-                             "bench has no '%s'\nit has: mem, threads; -p and -n are sizes here",
+                             "bench has no '%s'\nit has: mem, threads, depth; -p and -n are sizes here",
                              a->words.item[0]);
-    for (size_t i = 0; i < a->bench_outputs.n; i++) {
-        const char *path = a->bench_outputs.item[i], *dot = strrchr(path, '.');
-        if (dot && (strcmp(dot, ".svg") == 0 || strcmp(dot, ".png") == 0))
-            return nct_say_error(cli, NCT_EXIT_USAGE,
-                                 "-o %s: bench writes tables, not pictures\ntry: -o %.*s.csv", path,
-                                 (int)(dot - path), path);
-    }
     return NCT_EXIT_OK;
 }
 

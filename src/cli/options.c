@@ -366,11 +366,11 @@ const nct_option nct_option_table[] = {
      .shorts = "X", .value = "KEY=VALUE"},
 
     /* output */
-    {"output", NCT_KIND_TEXT, REPORT | COUNTS | DEPTH | MEM | FILTER | NCT_CMD_PLAN | SELFCHECK, "Output", FIELD(output),
+    {"output", NCT_KIND_TEXT, REPORT | COUNTS | MEM | FILTER | NCT_CMD_PLAN | SELFCHECK, "Output", FIELD(output),
      .help = "write FILE, which appears only when it is whole", .shorts = "o", .value = "FILE",
      .standard = "stdout"},
-    {"output", NCT_KIND_LIST, BENCH, "Output", FIELD(bench_outputs),
-     .help = "write FILE, whose ending (.md .csv .json .jsonl) is its form; repeatable", .shorts = "o",
+    {"output", NCT_KIND_LIST, BENCH | DEPTH, "Output", FIELD(bench_outputs),
+     .help = "write FILE, whose ending (.md .csv .json .jsonl .svg .png) is its form; repeatable", .shorts = "o",
      .value = "FILE", .standard = "stdout"},
     {"output", NCT_KIND_LIST, FREQ, "Output", FIELD(outputs),
      .help = "write FILE, which appears only when it is whole and whose ending (.pt .u32, else text) is its "
