@@ -44,7 +44,7 @@ static bool has_word(const char *words, const char *word, size_t n) {
     return false;
 }
 
-static const nct_option *find_long(unsigned command, const char *name, size_t n) {
+static const nct_option *find_long(uint64_t command, const char *name, size_t n) {
     for (size_t i = 0; i < nct_n_options; i++)
         if (nct_option_table[i].commands & command)
             if ((nct_option_table[i].name && strlen(nct_option_table[i].name) == n &&
@@ -54,14 +54,14 @@ static const nct_option *find_long(unsigned command, const char *name, size_t n)
     return NULL;
 }
 
-static const nct_option *find_short(unsigned command, const char *name, size_t n) {
+static const nct_option *find_short(uint64_t command, const char *name, size_t n) {
     for (size_t i = 0; i < nct_n_options; i++)
         if (nct_option_table[i].commands & command && has_word(nct_option_table[i].shorts, name, n))
             return &nct_option_table[i];
     return NULL;
 }
 
-const nct_option *nct_option_find(unsigned command, const char *name) {
+const nct_option *nct_option_find(uint64_t command, const char *name) {
     const nct_option *o = find_long(command, name, strlen(name));
     return o ? o : find_short(command, name, strlen(name));
 }
@@ -270,6 +270,19 @@ const char *nct_option_set(nct_args *args, const nct_option *o, const char *text
     return NULL;
 }
 
+const char *nct_option_check(const nct_option *o, const char *text, char complaint[256]) {
+    nct_args scratch = {0};
+    void *p = NULL;
+    if (nct_alloc(&p, nct_n_options, 1, NULL) != NCT_OK) {
+        snprintf(complaint, 256, "out of memory");
+        return complaint;
+    }
+    scratch.origin = p;
+    const char *wrong = nct_option_set(&scratch, o, text, NCT_FROM_NOWHERE, complaint);
+    nct_args_close(&scratch);
+    return wrong;
+}
+
 /* ------------------------------------------------------------------ the nearest word */
 
 /* Edits between two short words: insertions, deletions, changes, swaps of neighbours. */
@@ -315,13 +328,13 @@ const char *nct_nearest(const char *word, const char *const *candidates, size_t 
 }
 
 /* Exit 2 for a flag that the command does not take. */
-static int refuse_unknown(nct_cli *cli, unsigned command, const char *typed) {
+static int refuse_unknown(nct_cli *cli, uint64_t command, const char *typed) {
     size_t dashes = strspn(typed, "-"), n = strcspn(typed + dashes, "=");
     const char *of = cli->command ? cli->command->name : "run";
     char bare[48];
     snprintf(bare, sizeof bare, "%.*s", (int)(n < 40 ? n : 40), typed + dashes);
-    const nct_option *other = nct_option_find(~0u, bare);
-    if (other && !(other->commands & command) && dashes == (find_long(~0u, bare, strlen(bare)) ? 2u : 1u)) {
+    const nct_option *other = nct_option_find(NCT_CMD_ANY, bare);
+    if (other && !(other->commands & command) && dashes == (find_long(NCT_CMD_ANY, bare, strlen(bare)) ? 2u : 1u)) {
         size_t n_commands;
         const nct_command *all = nct_commands(&n_commands);
         for (size_t i = 0; i < n_commands; i++)
@@ -357,7 +370,7 @@ typedef struct typed {
 } typed;
 
 /* What an argument that begins with a dash means. */
-static typed read_flag(unsigned command, const char *argument) {
+static typed read_flag(uint64_t command, const char *argument) {
     typed t = {.level = 1};
     if (argument[1] == '-') {
         size_t n = strcspn(argument + 2, "=");
@@ -406,7 +419,7 @@ static void find_words(int argc, char **argv, int word[2]) {
             word[n++] = i;
             continue;
         }
-        typed t = read_flag(~0u, argv[i]);
+        typed t = read_flag(NCT_CMD_ANY, argv[i]);
         if (t.option && !t.value &&
             (takes_value(t.option) || is_noop_value(t.option, i + 1 < argc ? argv[i + 1] : NULL)))
             i++;
@@ -434,9 +447,9 @@ static int find_command(nct_cli *cli, char **argv, int word[2], int skip[2]) {
     }
     if (!strpbrk(first, " \t\n") &&
         word[1] < 0) { /* one bare word is a mistyped command rather than a prompt */
-        const char *names[32];
+        const char *names[96];
         size_t n_names = 0;
-        for (size_t i = 0; i < n && n_names < 32; i++)
+        for (size_t i = 0; i < n && n_names < 96; i++)
             names[n_names++] = all[i].name;
         const char *near = nct_nearest(first, names, n_names);
         return nct_say_error(cli, NCT_EXIT_USAGE,
@@ -456,7 +469,7 @@ static int set_or_complain(nct_cli *cli, const nct_option *o, const char *text, 
                          where ? where : "", cli->command ? cli->command->name : "run");
 }
 
-static int read_environment(nct_cli *cli, unsigned command) {
+static int read_environment(nct_cli *cli, uint64_t command) {
     for (size_t i = 0; i < nct_n_options; i++) {
         const nct_option *o = &nct_option_table[i];
         if (!(o->commands & command) || o->kind == NCT_KIND_NOOP || o->kind == NCT_KIND_REFUSED ||
@@ -480,7 +493,7 @@ static void forget_environment(nct_args *args, const nct_option *o) {
         ((nct_list *)field_of(args, o))->n = 0;
 }
 
-static int read_arguments(nct_cli *cli, unsigned command, int argc, char **argv, const int skip[2]) {
+static int read_arguments(nct_cli *cli, uint64_t command, int argc, char **argv, const int skip[2]) {
     bool flags = true;
     for (int i = 1; i < argc; i++) {
         char *argument = argv[i];
@@ -557,7 +570,7 @@ int nct_args_parse(nct_cli *cli, int argc, char **argv) {
     int code = find_command(cli, argv, word, skip);
     if (code != NCT_EXIT_OK)
         return code;
-    unsigned command = cli->command ? cli->command->bit : NCT_CMD_RUN | NCT_CMD_CHAT;
+    uint64_t command = cli->command ? cli->command->bit : NCT_CMD_RUN | NCT_CMD_CHAT;
     if ((code = read_environment(cli, command)) != NCT_EXIT_OK)
         return code;
     return read_arguments(cli, command, argc, argv, skip);

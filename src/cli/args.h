@@ -116,6 +116,12 @@ typedef struct nct_args {
     const char *files_from, *shard;
     bool lines, null_separated, resume, overwrite, retry_failed, ordered, fail_fast, keep;
     int64_t max_errors, item_limit, sample;
+    bool man;            /* help */
+    bool show_origin;    /* config */
+    const char *profile; /* of the configuration */
+    bool trust_project;
+    bool yes, print_commands; /* pull */
+    const char *from;
 
     nct_list words;  /* what is no option, the command's own words left out */
     nct_list noops;  /* flags that were accepted and do nothing, as typed */
@@ -155,13 +161,20 @@ enum {
     NCT_CMD_BATCH = 1 << 29,
     NCT_CMD_BENCH_BATCH = 1 << 30,
 };
+/** Bits past the 31st do not fit an enum; those of commands without a model stand there. */
+#define NCT_CMD_COMPLETION    (UINT64_C(1) << 40)
+#define NCT_CMD_CONFIG        (UINT64_C(1) << 41)
+#define NCT_CMD_PLAN          (UINT64_C(1) << 42)
+#define NCT_CMD_PULL          (UINT64_C(1) << 43)
+#define NCT_CMD_EVAL_SELFCHECK (UINT64_C(1) << 44)
+#define NCT_CMD_ANY           (~UINT64_C(0))
 
 struct nct_cli;
 
 /** A subcommand. The name may be two words ("eval ppl"); a row for the first of them alone follows those. */
 typedef struct nct_command {
     const char *name;
-    unsigned bit;
+    uint64_t bit;
     const char *synopsis;             /* what follows the flags on the usage line; NULL: not listed */
     const char *summary;              /* one line, for the list */
     const char *manual;               /* paragraphs and examples, for its --help */
@@ -185,7 +198,7 @@ typedef enum nct_kind {
 typedef struct nct_option {
     const char *name; /* --name; NULL: only short spellings */
     nct_kind kind;
-    unsigned commands;    /* bits */
+    uint64_t commands;    /* bits */
     const char *section;  /* heading in --help */
     size_t offset;        /* of the field in nct_args; NCT_NO_FIELD: none */
     const char *help;     /* one line; NULL: not listed */
@@ -205,7 +218,15 @@ extern const size_t nct_n_options;
 const nct_command *nct_commands(size_t *n); /* in main.c */
 
 /** Where a value came from. */
-typedef enum nct_origin { NCT_FROM_NOWHERE, NCT_FROM_ENVIRONMENT, NCT_FROM_FLAG, NCT_FROM_SET } nct_origin;
+typedef enum nct_origin {
+    NCT_FROM_NOWHERE,
+    NCT_FROM_ENVIRONMENT,
+    NCT_FROM_FLAG,
+    NCT_FROM_SET,
+    NCT_FROM_PROFILE,
+    NCT_FROM_PROJECT,
+    NCT_FROM_USER,
+} nct_origin;
 
 /** The option whose field this is; NULL if none. */
 const nct_option *nct_option_of(const nct_args *args, const void *field);
@@ -226,8 +247,11 @@ void nct_args_close(nct_args *args);
 const char *nct_option_set(nct_args *args, const nct_option *option, const char *text, nct_origin origin,
                            char complaint[256]);
 
+/** What nct_option_set would say to the text, without setting anything. */
+const char *nct_option_check(const nct_option *option, const char *text, char complaint[256]);
+
 /** The option of this name (without dashes, any spelling) that the command takes; NULL if none. */
-const nct_option *nct_option_find(unsigned command, const char *name);
+const nct_option *nct_option_find(uint64_t command, const char *name);
 
 /** The candidate most like `word`, or NULL if none is close. */
 const char *nct_nearest(const char *word, const char *const *candidates, size_t n);

@@ -89,6 +89,17 @@ double nct_median_deviation(const double *v, size_t n, double middle) {
     return nct_median(deviation, n);
 }
 
+/* For tests of --baseline: NOCTULE_BENCH_DELAY is how many per cent longer every run takes, waiting. */
+static void delay(uint64_t took_ns) {
+    const char *text = getenv("NOCTULE_BENCH_DELAY");
+    double percent;
+    if (!text || !nct_parse_real(text, &percent) || percent <= 0 || percent > 1e4)
+        return;
+    uint64_t until = nct_clock_ns() + (uint64_t)((double)took_ns * percent / 100);
+    while (nct_clock_ns() < until)
+        ;
+}
+
 /* One run from the depth held; *seconds only on success. */
 static nct_status run_once(nct_bench *b, const nct_bench_row *r, double *seconds, nct_error *err) {
     const int32_t *ids = b->ids + r->depth;
@@ -98,6 +109,7 @@ static nct_status run_once(nct_bench *b, const nct_bench_row *r, double *seconds
         NCT_TRY(nct_session_feed(b->session, ids, (size_t)r->n_prompt, NULL, err));
     for (int64_t k = 0; k < r->n_gen; k++)
         NCT_TRY(nct_session_feed(b->session, ids + r->n_prompt + k, 1, NULL, err));
+    delay(nct_clock_ns() - began);
     *seconds = (double)(nct_clock_ns() - began) * 1e-9;
     return NCT_OK;
 }
@@ -219,7 +231,7 @@ static int take_text(nct_bench *b, size_t n) {
                     false, true, &once, &n_once, &err) != NCT_OK ||
          nct_alloc(&all, n, sizeof *b->ids, &err) != NCT_OK))
         code = nct_say_status(b->cli, &err);
-    if (code == NCT_EXIT_OK && n_once == 0)
+    if (code == NCT_EXIT_OK && corpus && text.n == 0) /* one token begins any text */
         code = nct_say_error(b->cli, NCT_EXIT_USAGE, "%s holds no text", corpus);
     b->ids = all;
     b->n_ids = n;
@@ -438,15 +450,8 @@ static int check_words(const nct_cli *cli) {
     const nct_args *a = &cli->args;
     if (a->words.n)
         return nct_say_error(cli, NCT_EXIT_USAGE,
-                             "bench has no '%s'\nit has: mem, threads; -p and -n are sizes here",
+                             "bench has no '%s'\nit has: mem, threads, depth; -p and -n are sizes here",
                              a->words.item[0]);
-    for (size_t i = 0; i < a->bench_outputs.n; i++) {
-        const char *path = a->bench_outputs.item[i], *dot = strrchr(path, '.');
-        if (dot && (strcmp(dot, ".svg") == 0 || strcmp(dot, ".png") == 0))
-            return nct_say_error(cli, NCT_EXIT_USAGE,
-                                 "-o %s: bench writes tables, not pictures\ntry: -o %.*s.csv", path,
-                                 (int)(dot - path), path);
-    }
     return NCT_EXIT_OK;
 }
 

@@ -3,6 +3,7 @@
 #define NCT_CLI_BENCH_H
 
 #include "base/room.h"
+#include "cli/chart.h"
 #include "cli/open.h"
 #include "cli/output.h"
 #include "cli/ranges.h"
@@ -10,8 +11,8 @@
 
 enum { NCT_REPS_MAX = 100 };
 
-/** --format, in the order of its words. */
-enum { NCT_BENCH_MD, NCT_BENCH_CSV, NCT_BENCH_JSON, NCT_BENCH_JSONL };
+/** --format, in the order of its words; and the drawings, which only files are. */
+enum { NCT_BENCH_MD, NCT_BENCH_CSV, NCT_BENCH_JSON, NCT_BENCH_JSONL, NCT_BENCH_SVG, NCT_BENCH_PNG };
 
 /** Numbers from `low` to 2^24: "512,2048", "0,8k", "4k..128k*2". Complains and returns an nct_exit. */
 int nct_counts_take(const nct_cli *cli, const char *flag, const char *text, int64_t low, nct_range *out);
@@ -69,6 +70,9 @@ double nct_bench_attend_ops(const nct_model_info *info, double n_keys);
 
 /** Change against the baseline, 0.1 for ten per cent more; NaN where there is nothing to compare with. */
 double nct_bench_change(const nct_bench_row *row);
+
+/** Draws as form says, NCT_BENCH_SVG or NCT_BENCH_PNG. */
+int nct_bench_draw(const nct_cli *cli, const nct_chart *chart, int64_t form, nct_output *out);
 
 /** Writes the table to stdout and to every -o, each in its form. */
 int nct_bench_report(const nct_bench *b);

@@ -159,17 +159,51 @@ static void print_records(const sweep *s, nct_output *out, int64_t form) {
         }
 }
 
-static int report(const sweep *s) {
-    const nct_args *a = &s->b.cli->args;
+static void fill_chart(const sweep *s, nct_chart *c) {
+    snprintf(c->title, sizeof c->title, "%.40s %.30s, %.50s, %.16s", s->b.info.name, s->b.info.weights, s->b.roof.cpu,
+             s->b.info.isa);
+    for (int i = 0; i < 2; i++) {
+        snprintf(c->panel[i].title, sizeof c->panel[i].title, "%s, tokens a second, over tokens held", i ? "answer" : "prompt");
+        for (size_t n = 0; n < s->n_places; n++) {
+            nct_chart_add(&c->panel[i], "sparse", (double)s->places[n].depth, s->places[n].sparse[i].rate);
+            nct_chart_add(&c->panel[i], "dense", (double)s->places[n].depth, s->places[n].dense[i].rate);
+        }
+    }
+}
+
+static int write_one(const sweep *s, const nct_chart *c, const char *path, int64_t form) {
     nct_output out;
-    int code = nct_output_open(s->b.cli, a->output, &out);
+    int code = nct_output_open(s->b.cli, path, &out);
     if (code != NCT_EXIT_OK)
         return code;
-    if (a->bench_format == NCT_BENCH_MD || a->bench_format == NCT_UNSET)
+    if (form == NCT_BENCH_SVG || form == NCT_BENCH_PNG) {
+        code = nct_bench_draw(s->b.cli, c, form, &out);
+    } else if (form == NCT_BENCH_MD || form == NCT_UNSET) {
         print_table(s, &out);
-    else
-        print_records(s, &out, a->bench_format);
+        for (int i = 0; i < 2 && s->n_places > 1; i++)
+            nct_chart_text(&c->panel[i], &out);
+    } else {
+        print_records(s, &out, form);
+    }
     return nct_output_close(&out, code);
+}
+
+static int report(const sweep *s) {
+    const nct_args *a = &s->b.cli->args;
+    void *p = NULL;
+    nct_error err = {0};
+    int code = NCT_EXIT_OK;
+    if (nct_alloc(&p, 1, sizeof(nct_chart), &err) != NCT_OK)
+        return nct_say_status(s->b.cli, &err);
+    fill_chart(s, p);
+    for (size_t i = 0; i < a->bench_outputs.n && code == NCT_EXIT_OK; i++) {
+        int64_t own = nct_bench_form_of(a->bench_outputs.item[i]);
+        code = write_one(s, p, a->bench_outputs.item[i], own == NCT_UNSET ? a->bench_format : own);
+    }
+    if (code == NCT_EXIT_OK && !a->bench_outputs.n)
+        code = write_one(s, p, NULL, a->bench_format);
+    nct_free(p);
+    return code;
 }
 
 static int by_depth(const void *a, const void *b) {

@@ -274,12 +274,51 @@ static void print_records(const nct_bench *b, nct_output *out, bool list) {
 /* ------------------------------------------------------------------ where it goes */
 
 int64_t nct_bench_form_of(const char *path) {
-    static const char *const endings[] = {".md", ".csv", ".json", ".jsonl"};
+    static const char *const endings[] = {".md", ".csv", ".json", ".jsonl", ".svg", ".png"};
     const char *dot = strrchr(path, '.');
-    for (int i = 0; dot && i < 4; i++)
+    for (int i = 0; dot && i < 6; i++)
         if (strcmp(dot, endings[i]) == 0)
             return i;
     return NCT_UNSET;
+}
+
+int nct_bench_draw(const nct_cli *cli, const nct_chart *chart, int64_t form, nct_output *out) {
+    nct_error err = {0};
+    if (form == NCT_BENCH_PNG)
+        return nct_chart_png(chart, out, &err) == NCT_OK ? NCT_EXIT_OK : nct_say_status(cli, &err);
+    nct_chart_svg(chart, out);
+    return NCT_EXIT_OK;
+}
+
+/* Over depth where there are several depths, else over the tests' own lengths. */
+static int draw(const nct_bench *b, int64_t form, nct_output *out) {
+    void *p = NULL;
+    nct_error err = {0};
+    bool deep = false;
+    for (size_t i = 1; i < b->n_rows; i++)
+        deep |= b->rows[i].depth != b->rows[0].depth;
+    if (nct_alloc(&p, 1, sizeof(nct_chart), &err) != NCT_OK)
+        return nct_say_status(b->cli, &err);
+    nct_chart *c = p;
+    snprintf(c->title, sizeof c->title, "%.40s %.30s, %.50s, %.16s, %s", b->info.name, b->info.weights, b->roof.cpu,
+             b->info.isa, NOCTULE_COMMIT);
+    for (size_t i = 0; i < b->n_rows; i++) {
+        const nct_bench_row *r = &b->rows[i];
+        nct_panel_chart *panel = &c->panel[r->n_prompt ? 0 : 1];
+        char name[40];
+        snprintf(name, sizeof name, "%.*s", deep ? (int)strcspn(r->test, " ") : r->n_prompt && r->n_gen ? 5 : 2, r->test);
+        nct_chart_add(panel, name, (double)(deep ? r->depth : r->n_prompt ? r->n_prompt : r->n_gen), r->rate);
+    }
+    for (int k = 0; k < 2; k++)
+        snprintf(c->panel[k].title, sizeof c->panel[k].title, "%s, tokens a second, over tokens %s", k ? "answer" : "prompt",
+                 deep ? "held" : k ? "generated" : "of prompt");
+    if (!c->panel[0].n_series) {
+        c->panel[0] = c->panel[1];
+        c->panel[1].n_series = 0;
+    }
+    int code = nct_bench_draw(b->cli, c, form, out);
+    nct_free(c);
+    return code;
 }
 
 static int write_one(const nct_bench *b, const char *path, int64_t form) {
@@ -287,7 +326,9 @@ static int write_one(const nct_bench *b, const char *path, int64_t form) {
     int code = nct_output_open(b->cli, path, &out);
     if (code != NCT_EXIT_OK)
         return code;
-    if (form == NCT_BENCH_CSV)
+    if (form == NCT_BENCH_SVG || form == NCT_BENCH_PNG)
+        code = draw(b, form, &out);
+    else if (form == NCT_BENCH_CSV)
         print_csv(b, &out);
     else if (form == NCT_BENCH_JSON || form == NCT_BENCH_JSONL)
         print_records(b, &out, form == NCT_BENCH_JSON);

@@ -29,6 +29,7 @@ typedef struct nct_cli {
     char **argv;                /* as main got it */
     nct_term term;
     nct_bytes *said; /* errors are added here instead of printed: those of one item of many. NULL: printed */
+    struct nct_settings *settings; /* of files (settings.h); NULL where none are read */
 } nct_cli;
 
 /** Prints an error of up to a few lines: what, why, what to type. Lines are separated by newlines in the
@@ -81,6 +82,11 @@ int nct_cache_list_main(nct_cli *cli);
 int nct_cache_prune_main(nct_cli *cli);
 int nct_cache_rm_main(nct_cli *cli);
 int nct_cache_warm_main(nct_cli *cli);
+int nct_completion_main(nct_cli *cli);
+int nct_config_main(nct_cli *cli);
+int nct_plan_main(nct_cli *cli);
+int nct_pull_main(nct_cli *cli);
+int nct_eval_selfcheck_main(nct_cli *cli);
 int nct_help_main(nct_cli *cli);
 int nct_version_main(nct_cli *cli);
 

@@ -4,14 +4,11 @@
 
 #include "cli/cli.h"
 #include "cli/output.h"
+#include "cli/reference.h"
 
 /* ------------------------------------------------------------------ topics */
 
-typedef struct topic {
-    const char *name, *summary, *text;
-} topic;
-
-static const topic topics[] = {
+static const nct_topic topics[] = {
     {"exit-codes", "what a script may rely on",
      "  0    success\n"
      "  1    run-time failure: reading, writing, memory\n"
@@ -21,7 +18,7 @@ static const topic topics[] = {
      "  5    batch ended, or was ended by --fail-fast or --max-errors, with records that failed\n"
      "  6    --fail-on-length, and the answer was cut; a constraint that cannot be completed within -n, which is\n"
      "       found before anything is computed\n"
-     "  7    a check failed: bench --baseline, eval drift, eval --min\n"
+     "  7    a check failed: bench --baseline, eval drift, eval selfcheck, eval --min\n"
      "  130  interrupted (Ctrl-C); what there was is printed\n"
      "  141  the reader of stdout went away (| head)\n"
      "  143  terminated\n"},
@@ -131,6 +128,11 @@ static const topic topics[] = {
 
 enum { N_TOPICS = sizeof topics / sizeof *topics };
 
+const nct_topic *nct_topics(size_t *n) {
+    *n = N_TOPICS;
+    return topics;
+}
+
 /* ------------------------------------------------------------------ pages */
 
 enum { COLUMN = 34, WIDTH = 100 };
@@ -168,7 +170,7 @@ static void print_option(nct_output *out, const nct_option *o) {
     print_wrapped(out, (size_t)n, help);
 }
 
-static void print_options(nct_output *out, unsigned command) {
+static void print_options(nct_output *out, uint64_t command) {
     const char *section = NULL;
     for (size_t i = 0; i < nct_n_options; i++) {
         const nct_option *o = &nct_option_table[i];
@@ -232,7 +234,7 @@ int nct_help_print(const nct_cli *cli, const nct_command *command) {
     return nct_output_close(&out, code);
 }
 
-static int print_topic(const nct_cli *cli, const topic *t) {
+static int print_topic(const nct_cli *cli, const nct_topic *t) {
     nct_output out;
     int code = nct_output_open(cli, NULL, &out);
     if (code != NCT_EXIT_OK)
@@ -243,8 +245,14 @@ static int print_topic(const nct_cli *cli, const topic *t) {
 
 int nct_help_main(nct_cli *cli) {
     const nct_list *words = &cli->args.words;
+    bool json = cli->args.format == NCT_FORMAT_JSON || cli->args.format == NCT_FORMAT_JSONL;
+    if (json && words->n)
+        return nct_say_error(cli, NCT_EXIT_USAGE, "help --json tells of everything at once, not of '%s'",
+                             words->item[0]);
+    if (json)
+        return nct_reference_json(cli);
     if (words->n == 0)
-        return nct_help_print(cli, NULL);
+        return cli->args.man ? nct_reference_man(cli, NULL, NULL) : nct_help_print(cli, NULL);
     char name[64];
     snprintf(name, sizeof name, "%s%s%s", words->item[0], words->n > 1 ? " " : "",
              words->n > 1 ? words->item[1] : "");
@@ -252,13 +260,14 @@ int nct_help_main(nct_cli *cli) {
     const nct_command *all = nct_commands(&n);
     for (size_t i = 0; i < n; i++)
         if (strcmp(all[i].name, name) == 0)
-            return nct_help_print(cli, &all[i]);
+            return cli->args.man ? nct_reference_man(cli, all[i].synopsis ? &all[i] : NULL, NULL)
+                                 : nct_help_print(cli, &all[i]);
     for (size_t i = 0; i < N_TOPICS; i++)
         if (strcmp(topics[i].name, name) == 0)
-            return print_topic(cli, &topics[i]);
-    const char *names[64];
+            return cli->args.man ? nct_reference_man(cli, NULL, &topics[i]) : print_topic(cli, &topics[i]);
+    const char *names[128];
     size_t n_names = 0;
-    for (size_t i = 0; i < n && n_names < 32; i++)
+    for (size_t i = 0; i < n && n_names < 96; i++)
         names[n_names++] = all[i].name;
     for (size_t i = 0; i < N_TOPICS; i++)
         names[n_names++] = topics[i].name;

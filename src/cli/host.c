@@ -76,7 +76,7 @@ bool nct_host_read(nct_host *host) {
     return good;
 }
 
-static bool make_folders(char *folder) {
+bool nct_host_make_folders(char *folder) {
     for (char *c = folder + 1; *c; c++)
         if (*c == '/') {
             *c = 0;
@@ -106,7 +106,7 @@ static bool write_whole(const char *path, const nct_bytes *text) {
 bool nct_host_store(const char *name, const nct_bytes *text) {
     char folder[PATH_MAX], path[PATH_MAX];
     return nct_host_folder(folder, sizeof folder) && find_file(folder, name, path, sizeof path) &&
-           make_folders(folder) && write_whole(path, text);
+           nct_host_make_folders(folder) && write_whole(path, text);
 }
 
 bool nct_host_write(const nct_host *host) {

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "cli/cli.h"
+#include "cli/settings.h"
 
 static int group_main(nct_cli *cli);
 
@@ -68,6 +69,26 @@ static const nct_command commands[] = {
      "  noctule convert MiniCPM4-0.5B -o small.nct --quant int4 --calib book.txt\n"
      "  noctule info --verify 8b.nct\n",
      nct_convert_main},
+    {"pull", NCT_CMD_PULL, "NAME", "fetches a published model, with curl",
+     "Asks the hub for the list of files, tells size and licence, and after a yes fetches what a checkpoint is made\n"
+     "of into $XDG_DATA_HOME/noctule/models/NAME. What was interrupted goes on where it ended. Lengths are checked,\n"
+     "and the SHA-256 of all large files. The path is printed when it is done. Without a name: the list of names.\n"
+     "No other command uses a network.\n"
+     "\n"
+     "  noctule pull MiniCPM4-0.5B-QAT-Int4-GGUF\n"
+     "  m=$(noctule pull --yes MiniCPM4.1-8B-GPTQ) && noctule run -m \"$m\" \"...\"\n"
+     "  noctule pull --print MiniCPM4-8B        (the commands, for another machine)\n",
+     nct_pull_main},
+    {"plan", NCT_CMD_PLAN, "NAME|CONFIG.json|MODEL", "memory and speed of a model on this machine, before it is there",
+     "Makes up weights of the model's shape and times them as they will be computed with: all of a small model, one\n"
+     "and four layers of a larger one. Takes some seconds, and memory for what is timed. A name is that of a\n"
+     "published model; the config.json of any other will do, without its weights. What is told holds for an\n"
+     "otherwise idle machine.\n"
+     "\n"
+     "  noctule plan MiniCPM4-8B\n"
+     "  noctule plan MiniCPM4.1-8B -c 128k --head int8\n"
+     "  noctule plan config.json --quant bf16 --json\n",
+     nct_plan_main},
     {"freq", NCT_CMD_FREQ, "CORPUS... -o FILE", "counts tokens, and ranks them for the head of a draft",
      "Counts the tokens of files, or of stdin where none is named (or - is), with the model's tokenizer, and writes\n"
      "the list that a draft's head is cut to: what an answer must not lack first (special tokens, newlines), then\n"
@@ -202,6 +223,14 @@ static const nct_command commands[] = {
      "  noctule eval needle -L 32k -D 0,50,100 --sparse on,off --haystack book.txt -o cells.csv\n"
      "  noctule eval needle -L 8k --lang zh\n",
      nct_eval_needle_main},
+    {"eval selfcheck", NCT_CMD_EVAL_SELFCHECK, "", "the same greedy text by every way: threads, guesses, chunks, cache",
+     "Answers one prompt greedily in ways that must not matter and compares the tokens: with one thread and with all,\n"
+     "with guesses, in other chunks, with the cache kept in files and taken from there. Exits 7 if a text differs.\n"
+     "Each instruction set is judged against itself.\n"
+     "\n"
+     "  noctule eval selfcheck -m 8b.nct\n"
+     "  noctule eval selfcheck --isa avx2 --kv q8 -n 32\n",
+     nct_eval_selfcheck_main},
     {"eval", NCT_CMD_HELP, NULL, NULL, NULL, group_main},
     {"cache stat", NCT_CMD_CACHE_STAT, "", "what is kept of prompts that were read, and what it was good for",
      "run and chat keep keys and values of long prompts (1,024 tokens and two seconds or more) in page files, and\n"
@@ -227,7 +256,37 @@ static const nct_command commands[] = {
      "  noctule run -sys @policy.txt -f handbook.txt -p \"Who approves travel?\"\n",
      nct_cache_warm_main},
     {"cache", NCT_CMD_HELP, NULL, NULL, NULL, group_main},
-    {"help", NCT_CMD_HELP, "[COMMAND|TOPIC]", "this list, a command's page, or a topic", NULL, nct_help_main},
+    {"config", NCT_CMD_CONFIG, "show|get KEY|set KEY VALUE|edit|path", "settings that are kept in a file",
+     "Settings are the long names of flags, in JSON with comments, in $XDG_CONFIG_HOME/noctule/config.json:\n"
+     "\n"
+     "  { \"model\": \"8b.nct\", \"temp\": 0.6, \"cache\": {\"max\": \"20g\"},     // -X cache.max=20g\n"
+     "    \"templates\": { \"commit\": \"Write a commit message for:\\n{{input}}\" },\n"
+     "    \"profiles\": { \"fast\": {\"think\": \"off\"}, \"quiet\": {\"threads\": 4} } }\n"
+     "\n"
+     "Flags win over the environment (NOCTULE_TEMP; every flag has one), that over the profile that --profile (or\n"
+     "\"profile\") names, that over ./.nct.json, the project's, that over the user's file, that over the model's own\n"
+     "settings. A flag that may be repeated is a list; a stronger one replaces it. A project's file is taken if it is\n"
+     "the user's own or with --trust-project, and may name no path outside of its folder.\n"
+     "\n"
+     "  noctule config show --origin\n"
+     "  noctule config set temp 0.6         (comments and order stay)\n"
+     "  noctule config set profiles.fast.think off\n"
+     "  noctule run --profile fast \"...\"\n",
+     nct_config_main},
+    {"completion", NCT_CMD_COMPLETION, "bash|zsh|fish", "a script that completes commands, flags and their words",
+     "  source <(noctule completion bash)                                        (for this shell)\n"
+     "  noctule completion bash > ~/.local/share/bash-completion/completions/noctule\n"
+     "  noctule completion zsh > ~/.zfunc/_noctule                (where ~/.zfunc is in $fpath)\n"
+     "  noctule completion fish > ~/.config/fish/completions/noctule.fish\n"
+     "\n"
+     "cmake --install puts all three where shells look.\n",
+     nct_completion_main},
+    {"help", NCT_CMD_HELP, "[COMMAND|TOPIC]", "this list, a command's page, or a topic",
+     "  noctule help bench mem\n"
+     "  noctule help pipes\n"
+     "  noctule help --man run | man -l -\n"
+     "  noctule help --json | jq '.flags[].flag'     (all commands, flags and topics)\n",
+     nct_help_main},
     {"version", NCT_CMD_VERSION, "", "the version", NULL, nct_version_main},
 };
 
@@ -257,10 +316,16 @@ static int group_main(nct_cli *cli) {
 static void note_noops(const nct_cli *cli) {
     for (size_t i = 0; i < cli->args.noops.n; i++) {
         const char *flag = cli->args.noops.item[i] + strspn(cli->args.noops.item[i], "-");
-        const nct_option *o = nct_option_find(~0u, flag);
+        const nct_option *o = nct_option_find(NCT_CMD_ANY, flag);
         nct_say_note(cli, "%s does nothing: %s", cli->args.noops.item[i],
                      o ? o->words : "it is only accepted");
     }
+}
+
+/* What tells of the program and mends its configuration works where that is broken. */
+static bool takes_settings(const nct_cli *cli) {
+    return !cli->command ||
+           !(cli->command->bit & (NCT_CMD_HELP | NCT_CMD_VERSION | NCT_CMD_COMPLETION | NCT_CMD_CONFIG));
 }
 
 int main(int argc, char **argv) {
@@ -270,6 +335,8 @@ int main(int argc, char **argv) {
     nct_term_init(&cli.term);
     bool asks_version = argc == 2 && (strcmp(argv[1], "--version") == 0 || strcmp(argv[1], "-V") == 0);
     int code = nct_args_parse(&cli, asks_version ? 1 : argc, argv);
+    if (code == NCT_EXIT_OK && !asks_version && !cli.args.help && takes_settings(&cli))
+        code = nct_settings_apply(&cli);
     if (code == NCT_EXIT_OK) {
         nct_term_set_color(&cli.term, cli.args.color);
         if (asks_version)
@@ -282,5 +349,6 @@ int main(int argc, char **argv) {
         }
     }
     nct_args_close(&cli.args);
+    nct_settings_close(&cli);
     return code;
 }

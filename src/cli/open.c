@@ -397,7 +397,7 @@ static void keep_pages(const nct_cli *cli, const nct_knobs *knobs, char *folder,
                        nct_session_options *o) {
     static const nct_keep keep[] = {NCT_KEEP_ALL, NCT_KEEP_OFF, NCT_KEEP_TAKE};
     const nct_args *a = &cli->args;
-    unsigned command = cli->command ? cli->command->bit : NCT_CMD_RUN;
+    uint64_t command = cli->command ? cli->command->bit : NCT_CMD_RUN;
     bool warm = command == NCT_CMD_CACHE_WARM;
     if (a->dry_run)
         o->kv_folder = NULL;

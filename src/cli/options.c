@@ -36,8 +36,11 @@ enum {
     COMPUTE = GENERATE | WARM | PPL | LOGITS | BENCH | COUNTS | DEPTH | SPEC | QUIZ | BATCH | WIDTHS,
     LOAD = COMPUTE | INFO | TOKENIZE | DETOKENIZE | DRIFT,
     REPORT = RUN | INFO | TOKENIZE | DETOKENIZE | PPL | LOGITS | DRIFT | DOCTOR,
-    ALL = LOAD | CORPUS | PAGES | MEM | DOCTOR | CONVERT | NCT_CMD_HELP | NCT_CMD_VERSION,
+    LOW = LOAD | CORPUS | PAGES | MEM | DOCTOR | CONVERT | NCT_CMD_HELP | NCT_CMD_VERSION,
 };
+
+#define SELFCHECK NCT_CMD_EVAL_SELFCHECK
+#define ALL (LOW | NCT_CMD_COMPLETION | NCT_CMD_CONFIG | NCT_CMD_PLAN | SELFCHECK | NCT_CMD_PULL)
 
 #define FIELD(name) offsetof(nct_args, name)
 #define NO_FIELD    NCT_NO_FIELD
@@ -247,6 +250,8 @@ const nct_option nct_option_table[] = {
      .value = "N", .standard = "all", .low = 1, .high = 1e9},
     {"max-tokens", NCT_KIND_COUNT, QUIZ, "Evaluation", FIELD(max_tokens), .help = "longest answer in tokens",
      .shorts = "n", .value = "N", .standard = "100", .low = 1, .high = 1e6},
+    {"max-tokens", NCT_KIND_COUNT, SELFCHECK, "Evaluation", FIELD(max_tokens), .help = "tokens of the answers that are compared",
+     .shorts = "n", .value = "N", .standard = "64", .low = 1, .high = 64},
     {"min", NCT_KIND_REAL, QUIZ, "Evaluation", FIELD(min_percent),
      .help = "exit 7 if less than X percent are right", .value = "X", .high = 100},
 
@@ -273,6 +278,10 @@ const nct_option nct_option_table[] = {
      .standard = "as the output matrix", .words = "keep|int8|int4"},
     {"output", NCT_KIND_TEXT, CONVERT, "Conversion", FIELD(output),
      .help = "the bundle, which appears only when it is whole", .shorts = "o", .value = "FILE.nct"},
+    {"quant", NCT_KIND_CHOICE, NCT_CMD_PLAN, "Model", FIELD(quant), .help = "what the layers' matrices will be held in",
+     .value = "bf16|int8|int4", .standard = "int4", .words = "bf16|int8|int4"},
+    {"head", NCT_KIND_CHOICE, NCT_CMD_PLAN, "Model", FIELD(quant_head), .help = "and the output matrix",
+     .value = "keep|int8|int4", .standard = "keep: as published, in 16 bits", .words = "keep|int8|int4"},
     {"verify", NCT_KIND_FLAG, INFO, "Evaluation", FIELD(verify),
      .help = "read all of a bundle and compare its checksums"},
 
@@ -336,7 +345,7 @@ const nct_option nct_option_table[] = {
      .value = "FILE"},
     {"tol", NCT_KIND_TEXT, BENCH, "Bench", FIELD(tolerance),
      .help = "per cent that a test may be slower than its baseline", .value = "P%", .standard = "5%"},
-    {"corpus", NCT_KIND_TEXT, BENCH | COUNTS | DEPTH | SPEC | WIDTHS, "Bench", FIELD(corpus), .help = "text to run on",
+    {"corpus", NCT_KIND_TEXT, BENCH | COUNTS | DEPTH | SPEC | WIDTHS | SELFCHECK, "Bench", FIELD(corpus), .help = "text to run on",
      .value = "FILE", .standard = "a page of a novel"},
     {"format", NCT_KIND_CHOICE, BENCH | COUNTS | DEPTH | SPEC | MEM | WIDTHS, "Bench", FIELD(bench_format),
      .help = "form of the table", .value = "md|csv|json|jsonl", .standard = "md",
@@ -345,29 +354,31 @@ const nct_option nct_option_table[] = {
      .help = "short for --format json", .words = "format=json"},
 
     /* the model and the machine */
-    {"model", NCT_KIND_TEXT, LOAD | DOCTOR | CONVERT | FREQ, "Model", FIELD(model),
+    {"model", NCT_KIND_TEXT, LOAD | DOCTOR | CONVERT | FREQ | SELFCHECK, "Model", FIELD(model),
      .help = "bundle, checkpoint directory, GGUF file, or a name there", .shorts = "m", .value = "PATH|NAME",
      .standard = "newest in the models folder"},
+    {"ctx", NCT_KIND_COUNT, NCT_CMD_PLAN, "Model", FIELD(ctx), .help = "tokens that will be held", .shorts = "c",
+     .aliases = "ctx-size", .value = "N", .standard = "32k, or the model's window", .low = 2, .high = 1e7},
     {"ctx", NCT_KIND_COUNT, ANSWER | WARM | PPL | BENCH | COUNTS | DEPTH | SPEC, "Model", FIELD(ctx),
      .help = "limit on tokens held; eval ppl: tokens a window", .shorts = "c", .aliases = "ctx-size",
      .value = "N|auto", .standard = "the model's window", .low = 2, .high = 1e9},
     {"threads", NCT_KIND_COUNT, CORPUS, "Model", FIELD(threads), .help = "threads that work on the corpus",
      .shorts = "t", .value = "N|auto", .standard = "what the process may use", .low = 1, .high = 1024},
-    {"threads", NCT_KIND_COUNT, (LOAD & ~COUNTS) | DOCTOR | CONVERT, "Model", FIELD(threads),
+    {"threads", NCT_KIND_COUNT, (LOAD & ~COUNTS) | DOCTOR | CONVERT | NCT_CMD_PLAN | SELFCHECK, "Model", FIELD(threads),
      .help = "threads that compute; of prompts only where -tb is not given", .shorts = "t", .value = "N|auto",
      .standard = "as doctor or bench threads found, else what the process may use", .low = 1, .high = 1024},
-    {"threads-batch", NCT_KIND_COUNT, LOAD & ~(COUNTS | TOKENIZE | DETOKENIZE), "Model", FIELD(threads_batch),
+    {"threads-batch", NCT_KIND_COUNT, (LOAD & ~(COUNTS | TOKENIZE | DETOKENIZE)) | NCT_CMD_PLAN | SELFCHECK, "Model", FIELD(threads_batch),
      .help = "threads that compute prompts", .shorts = "tb", .value = "N|auto", .standard = "as -t", .low = 1,
      .high = 1024},
     {"force-threads", NCT_KIND_FLAG, LOAD | CORPUS, "Model", FIELD(force_threads),
      .help = "keep -t even above what the process may use"},
-    {"kv", NCT_KIND_CHOICE, COMPUTE, "Model", FIELD(kv), .help = "cache keys and values as this type",
+    {"kv", NCT_KIND_CHOICE, COMPUTE | NCT_CMD_PLAN | SELFCHECK, "Model", FIELD(kv), .help = "cache keys and values as this type",
      .value = "f32|f16|bf16|q8", .standard = "the machine's 16-bit type", .words = "f32|f16|bf16|q8"},
     {"cache-type-k", NCT_KIND_CHOICE, COMPUTE, "Model", FIELD(keys), .help = "the same for keys alone",
      .shorts = "ctk", .value = "TYPE", .words = "f32|f16|bf16|q8"},
     {"cache-type-v", NCT_KIND_CHOICE, COMPUTE, "Model", FIELD(values), .help = "the same for values alone",
      .shorts = "ctv", .value = "TYPE", .words = "f32|f16|bf16|q8"},
-    {"sparse", NCT_KIND_CHOICE, COMPUTE & ~NEEDLE, "Model", FIELD(sparse),
+    {"sparse", NCT_KIND_CHOICE, (COMPUTE & ~NEEDLE) | SELFCHECK, "Model", FIELD(sparse),
      .help = "block-sparse attention: where trained for it, always, never", .value = "auto|on|off",
      .standard = "auto", .words = "auto|on|off"},
     {"spec", NCT_KIND_TEXT, GENERATE, "Model", FIELD(spec),
@@ -411,9 +422,9 @@ const nct_option nct_option_table[] = {
          "files of prompts that were read: take and keep, neither, only take; noctule cache stat tells more",
      .value = "auto|off|ro", .standard = "auto", .words = "auto|off|ro"},
     {"all", NCT_KIND_FLAG, NCT_CMD_CACHE_RM, "Model", FIELD(all), .help = "everything"},
-    {"isa", NCT_KIND_TEXT, LOAD | MEM | DOCTOR | CONVERT, "Model", FIELD(isa),
+    {"isa", NCT_KIND_TEXT, LOAD | MEM | DOCTOR | CONVERT | NCT_CMD_PLAN | SELFCHECK, "Model", FIELD(isa),
      .help = "highest instruction set to use", .value = "NAME", .standard = "the best there is"},
-    {NULL, NCT_KIND_LIST, LOAD | NCT_CMD_CACHE_PRUNE | NCT_CMD_CACHE_STAT, "Model", FIELD(knobs),
+    {NULL, NCT_KIND_LIST, LOAD | SELFCHECK | NCT_CMD_CACHE_PRUNE | NCT_CMD_CACHE_STAT, "Model", FIELD(knobs),
      .help = "expert knobs: exact=1 (float32 throughout, for comparing), prefill.chunk=N, ctx.force=1, "
              "sparse.decide=row|prompt, sparse.variant=r2|r1, hugepages=auto|on|off (on copies a bundle's "
              "weights), "
@@ -421,7 +432,7 @@ const nct_option nct_option_table[] = {
      .shorts = "X", .value = "KEY=VALUE"},
 
     /* output */
-    {"output", NCT_KIND_TEXT, REPORT | COUNTS | DEPTH | SPEC | MEM | FILTER | WIDTHS, "Output", FIELD(output),
+    {"output", NCT_KIND_TEXT, REPORT | COUNTS | SPEC | MEM | FILTER | WIDTHS | NCT_CMD_PLAN | SELFCHECK, "Output", FIELD(output),
      .help = "write FILE, which appears only when it is whole", .shorts = "o", .value = "FILE",
      .standard = "stdout"},
     {"output", NCT_KIND_TEXT, BATCH, "Output", FIELD(output),
@@ -430,8 +441,8 @@ const nct_option nct_option_table[] = {
     {"format", NCT_KIND_CHOICE, BATCH, "Output", FIELD(format),
      .help = "jsonl: our records for OpenAI's lines too; with a pattern: json writes records instead of texts",
      .value = "text|json|jsonl", .standard = "as the record came; a pattern: text", .words = "text|json|jsonl"},
-    {"output", NCT_KIND_LIST, BENCH, "Output", FIELD(bench_outputs),
-     .help = "write FILE, whose ending (.md .csv .json .jsonl) is its form; repeatable", .shorts = "o",
+    {"output", NCT_KIND_LIST, BENCH | DEPTH, "Output", FIELD(bench_outputs),
+     .help = "write FILE, whose ending (.md .csv .json .jsonl .svg .png) is its form; repeatable", .shorts = "o",
      .value = "FILE", .standard = "stdout"},
     {"output", NCT_KIND_LIST, FREQ, "Output", FIELD(outputs),
      .help = "write FILE, which appears only when it is whole and whose ending (.pt .u32, else text) is its "
@@ -441,10 +452,11 @@ const nct_option nct_option_table[] = {
      .help = "records as they come (.jsonl), from which the same command goes on; eval needle: also "
              ".svg .csv .json, repeatable",
      .shorts = "o", .value = "FILE"},
-    {"format", NCT_KIND_CHOICE, REPORT | TELL | QUIZ | FREQ | NCT_CMD_VERSION, "Output", FIELD(format),
+    {"man", NCT_KIND_FLAG, NCT_CMD_HELP, "Output", FIELD(man), .help = "as a manual page, for man -l -"},
+    {"format", NCT_KIND_CHOICE, REPORT | TELL | QUIZ | FREQ | NCT_CMD_VERSION | NCT_CMD_HELP | NCT_CMD_CONFIG | NCT_CMD_PLAN | SELFCHECK, "Output", FIELD(format),
      .help = "form of the result", .value = "text|json|jsonl", .standard = "text",
      .words = "text|json|jsonl"},
-    {"json", NCT_KIND_PRESET, REPORT | TELL | QUIZ | FREQ | NCT_CMD_VERSION, "Output", NO_FIELD,
+    {"json", NCT_KIND_PRESET, REPORT | TELL | QUIZ | FREQ | NCT_CMD_VERSION | NCT_CMD_HELP | NCT_CMD_CONFIG | NCT_CMD_PLAN | SELFCHECK, "Output", NO_FIELD,
      .help = "short for --format json", .words = "format=json"},
     {"stats", NCT_KIND_FLAG, GENERATE, "Output", FIELD(stats),
      .help = "one line of counts and speeds on stderr", .standard = "on a terminal"},
@@ -455,13 +467,25 @@ const nct_option nct_option_table[] = {
     {"dry-run", NCT_KIND_FLAG, RUN | BATCH, "Output", FIELD(dry_run),
      .help = "count tokens and memory, print them, and stop"},
     {"progress", NCT_KIND_CHOICE,
-     GENERATE | WARM | PPL | QUIZ | BENCH | COUNTS | DEPTH | CONVERT | CORPUS | BATCH | WIDTHS,
+     GENERATE | WARM | PPL | QUIZ | BENCH | COUNTS | DEPTH | CONVERT | CORPUS | BATCH | WIDTHS | NCT_CMD_PLAN,
      "Output", FIELD(progress), .help = "of what takes long, on stderr", .value = "auto|bar|plain|json|none",
      .standard = "auto", .words = "auto|bar|plain|json|none"},
     {"color", NCT_KIND_CHOICE, GENERATE, "Output", FIELD(color), .help = "obeys NO_COLOR and TERM=dumb",
      .value = "auto|always|never", .standard = "auto", .words = "auto|always|never"},
 
+    {"yes", NCT_KIND_FLAG, NCT_CMD_PULL, "Output", FIELD(yes), .help = "fetch without being asked"},
+    {"print", NCT_KIND_FLAG, NCT_CMD_PULL, "Output", FIELD(print_commands),
+     .help = "print the commands that would fetch and check the files, and stop"},
+    {"from", NCT_KIND_TEXT, NCT_CMD_PULL, "Output", FIELD(from), .help = "where models are published: a mirror of the hub",
+     .value = "URL", .standard = "https://huggingface.co"},
+    {"origin", NCT_KIND_FLAG, NCT_CMD_CONFIG, "Output", FIELD(show_origin),
+     .help = "show: every setting, those that nobody set too, each with where its value comes from"},
+
     /* for every command */
+    {"profile", NCT_KIND_TEXT, ALL, "General", FIELD(profile),
+     .help = "the settings of this name in the configuration, before its others", .value = "NAME"},
+    {"trust-project", NCT_KIND_FLAG, ALL, "General", FIELD(trust_project),
+     .help = "take ./.nct.json even where it is another user's"},
     {"error-format", NCT_KIND_CHOICE, ALL, "General", FIELD(error_format), .help = "form of errors",
      .value = "text|json", .standard = "text", .words = "text|json"},
     {"quiet", NCT_KIND_FLAG, ALL, "General", FIELD(quiet), .help = "nothing but errors on stderr",

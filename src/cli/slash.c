@@ -159,7 +159,7 @@ static bool do_help(nct_chat *c, char *rest) {
 /* ------------------------------------------------------------------ settings */
 
 static const char *origin_name(const nct_chat *c, const void *field) {
-    static const char *const names[] = {"model", "environment", "flag", "/set"};
+    static const char *const names[] = {"model", "environment", "flag", "/set", "profile", "project", "configuration"};
     return names[nct_args_origin(&c->cli->args, field)];
 }
 

@@ -63,7 +63,12 @@ static void find_long(const nct_raw_config *raw, nct_config *c) {
 }
 
 nct_status nct_config_check(const nct_checkpoint *checkpoint, const char *path, nct_config *config, nct_error *err) {
-    const nct_raw_config *raw = nct_checkpoint_config(checkpoint);
+    return nct_config_check_raw(nct_checkpoint_config(checkpoint), path, nct_checkpoint_has(checkpoint, NCT_ROLE_HEAD, 0),
+                                config, err);
+}
+
+nct_status nct_config_check_raw(const nct_raw_config *raw, const char *path, bool has_head, nct_config *config,
+                                nct_error *err) {
     nct_config c = {0};
     NCT_TRY(check_range(path, "the number of layers", raw->n_layers, 1, 1024, &c.n_layers, err));
     NCT_TRY(check_range(path, "hidden_size", raw->hidden_size, 1, 1 << 17, &c.hidden, err));
@@ -100,7 +105,7 @@ nct_status nct_config_check(const nct_checkpoint *checkpoint, const char *path, 
         find_long(raw, &c);
     }
     c.tied = raw->tie_word_embeddings;
-    if (!c.tied && !nct_checkpoint_has(checkpoint, NCT_ROLE_HEAD, 0))
+    if (!c.tied && !has_head)
         return nct_fail(err, NCT_E_FORMAT, "%s: the output matrix is declared separate, but none is stored", path);
     NCT_TRY(check_sparse(raw, path, &c, err));
     *config = c;

@@ -21,5 +21,8 @@ typedef struct nct_config {
 
 /** Checks the stated values: ranges, divisibility, finite scales. NCT_E_FORMAT names the field. */
 nct_status nct_config_check(const nct_checkpoint *checkpoint, const char *path, nct_config *config, nct_error *err);
+/** The same of what a file states, without the weights; has_head: an output matrix of its own goes with it. */
+nct_status nct_config_check_raw(const nct_raw_config *raw, const char *path, bool has_head, nct_config *config,
+                                nct_error *err);
 
 #endif

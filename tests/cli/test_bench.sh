@@ -47,8 +47,35 @@ fi
 run bench -p 0 -n 4 -o csv
 exits 0; prints "$columns"
 holds "one row" test "$(wc -l <out)" -eq 2
-run bench -p 8 -n 4 -o speed.svg
-exits 2; says "speed.csv"
+
+# ---- drawings: XML that parses, PNG whose checksums are right
+run bench -p 4,8 -n 4 -r 1 --warmup 0 -o speed.svg -o speed.png -o speed.csv
+exits 0; silent; prints_nothing
+holds "the table is there too" grep -q "pp8" speed.csv
+run bench depth -p 4 -n 4 -d 0,16,32 -r 1 --warmup 0 -o depth.svg -o depth.png
+exits 0; prints_nothing
+holds "a title and a text for those who cannot see it" grep -q "<desc>Lines over" depth.svg
+holds "both ways are drawn" sh -c 'grep -q ">sparse<" depth.svg && grep -q ">dense<" depth.svg'
+command -v xmllint >/dev/null && holds "the drawings are XML" xmllint --noout speed.svg depth.svg
+for file in speed.png depth.png; do
+    holds "$file begins as a PNG" sh -c "head -c 8 $file | od -An -tx1 | grep -q '89 50 4e 47 0d 0a 1a 0a'"
+    if command -v python3 >/dev/null; then
+        holds "$file has sound chunks and as many pixels as it says" python3 -c "
+import struct, sys, zlib
+d = open('$file', 'rb').read(); at = 8; parts = {}
+while at < len(d):
+    n, kind = struct.unpack('>I4s', d[at:at + 8])
+    body = d[at + 8:at + 8 + n]
+    assert struct.unpack('>I', d[at + 8 + n:at + 12 + n])[0] == zlib.crc32(kind + body)
+    parts[kind] = body; at += 12 + n
+w, h, bits, colours = struct.unpack('>IIBB', parts[b'IHDR'][:10])
+raw = zlib.decompress(parts[b'IDAT'])
+assert bits == 8 and colours == 3 and len(raw) == h * (w + 1) and at == len(d)
+assert max(raw) < len(parts[b'PLTE']) // 3 and len(set(raw)) >= 4"
+    fi
+done
+run bench depth -p 4 -n 4 -d 0,16,32 -r 1 --warmup 0
+exits 0; prints "┤"; prints "● sparse  ○ dense"
 
 # ---- against an earlier one: the files say what the rates were
 # was RATE: a baseline in which every test ran at so many tokens a second

@@ -1,0 +1,31 @@
+# Writes manual pages and completions as the program prints them: cmake -DPROGRAM=... -DFOLDER=... -P pages.cmake
+# The program says itself which pages there are.
+cmake_minimum_required(VERSION 3.21)
+
+function(print_to file)
+  execute_process(COMMAND ${PROGRAM} ${ARGN} OUTPUT_FILE ${FOLDER}/${file} COMMAND_ERROR_IS_FATAL ANY)
+endfunction()
+
+file(REMOVE_RECURSE ${FOLDER})
+file(MAKE_DIRECTORY ${FOLDER}/man/man1 ${FOLDER}/man/man7 ${FOLDER}/bash ${FOLDER}/zsh ${FOLDER}/fish)
+print_to(man/man1/noctule.1 help --man)
+execute_process(COMMAND ${PROGRAM} help --json OUTPUT_VARIABLE all COMMAND_ERROR_IS_FATAL ANY)
+foreach(kind commands topics)
+  string(REGEX REPLACE "s$" "" key ${kind})
+  string(REPLACE ";" "," text "${all}") # a list to CMake otherwise; names have none
+  string(JSON n LENGTH "${text}" ${kind})
+  math(EXPR last "${n} - 1")
+  foreach(i RANGE ${last})
+    string(JSON name GET "${text}" ${kind} ${i} ${key})
+    string(REPLACE " " "-" file "noctule-${name}")
+    string(REPLACE " " ";" words "${name}")
+    if(kind STREQUAL commands)
+      print_to(man/man1/${file}.1 help --man ${words})
+    else()
+      print_to(man/man7/${file}.7 help --man ${words})
+    endif()
+  endforeach()
+endforeach()
+print_to(bash/noctule completion bash)
+print_to(zsh/_noctule completion zsh)
+print_to(fish/noctule.fish completion fish)
