@@ -434,9 +434,9 @@ static int find_command(nct_cli *cli, char **argv, int word[2], int skip[2]) {
     }
     if (!strpbrk(first, " \t\n") &&
         word[1] < 0) { /* one bare word is a mistyped command rather than a prompt */
-        const char *names[32];
+        const char *names[64];
         size_t n_names = 0;
-        for (size_t i = 0; i < n && n_names < 32; i++)
+        for (size_t i = 0; i < n && n_names < 64; i++)
             names[n_names++] = all[i].name;
         const char *near = nct_nearest(first, names, n_names);
         return nct_say_error(cli, NCT_EXIT_USAGE,

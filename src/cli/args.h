@@ -75,6 +75,8 @@ typedef struct nct_args {
     int64_t verbose; /* 0, 1, 2 */
 
     bool script, no_history;             /* chat */
+    const char *session;                 /* run, chat */
+    bool go_on;                          /* --continue */
     bool chat, bos, count, skip_special; /* tokenize, detokenize */
     int64_t prefill, tokens;             /* eval */
     const char *logits;
@@ -142,6 +144,8 @@ enum {
     NCT_CMD_CACHE_RM = 1 << 20,
     NCT_CMD_CACHE_WARM = 1 << 21,
     NCT_CMD_BENCH_DEPTH = 1 << 22,
+    NCT_CMD_SUM = 1 << 23,
+    NCT_CMD_SESSION = 1 << 24, /* all of them */
     NCT_CMD_FREQ = 1 << 25,
     NCT_CMD_FILTER = 1 << 26,
 };

@@ -15,7 +15,7 @@
 #include "cli/open.h"
 #include "cli/overflow.h"
 
-enum { PLAIN_TOKENS = 256, PATH_BYTES = 4096, NAME = 32 };
+enum { PLAIN_TOKENS = 256, PATH_BYTES = 4096 };
 #define TWICE_NS 1000000000u /* a second Ctrl-C within this leaves */
 
 /* ------------------------------------------------------------------ how an answer ends */
@@ -99,110 +99,32 @@ size_t nct_chat_max_tokens(const nct_chat *c) {
     return asked != NCT_UNSET ? (size_t)asked : c->talk.plain ? PLAIN_TOKENS : 0;
 }
 
-/* ------------------------------------------------------------------ sources */
+/* ------------------------------------------------------------------ the session */
 
-/* Counters that stand at zero. */
-static int open_sources(nct_chat *c) {
-    nct_error err = {0};
-    if (c->sources.count)
-        nct_sources_clear(&c->sources);
-    else
-        nct_sources_open(&c->info, c->session, &c->sources, &err);
-    return c->code = nct_say_status(c->cli, &err);
+void nct_chat_save(nct_chat *c) {
+    if (!c->saves || c->talk.n_turns == 0)
+        return;
+    if (nct_kept_save(&c->kept, &c->info, &c->talk) != NCT_EXIT_OK)
+        c->saves = false; /* said once */
 }
 
-static void count_choice(void *chat, const nct_choice *choice) {
-    nct_sources_count(&((nct_chat *)chat)->sources, choice);
-}
-
-static void show_progress(void *chat, int done, int total) {
-    nct_show_progress(&((nct_chat *)chat)->show, done, total);
-}
-
-/* Reads the answer once more, as one prompt: its rows choose what they chose. */
-static int count_again(nct_chat *c) {
-    size_t first = c->n_prompt - 1, n = (size_t)nct_session_length(c->session) - first;
-    void *ids = NULL;
-    nct_error err = {0};
-    nct_feed_options feed = {
-        .stop = nct_signals_flag(), .progress = show_progress, .on_choice = count_choice, .context = c};
-    if (open_sources(c) != NCT_EXIT_OK)
-        return c->code;
-    nct_status status = nct_alloc(&ids, n, sizeof(int32_t), &err);
-    if (status == NCT_OK) {
-        memcpy(ids, nct_session_tokens(c->session) + first, n * sizeof(int32_t));
-        status = nct_session_rewind(c->session, (int)first, &err);
-    }
-    nct_meter_begin(c->cli, "looking", &c->show.meter);
-    if (status == NCT_OK)
-        status = nct_session_feed(c->session, ids, n, &feed, &err);
-    nct_meter_end(&c->show.meter);
-    nct_free(ids);
-    c->has_sources = status == NCT_OK;
-    if (!c->has_sources) /* what the session holds of the answer is incomplete */
-        c->n_prompt = 0;
-    return status == NCT_E_STOPPED ? NCT_EXIT_INTERRUPT : nct_say_status(c->cli, &err);
-}
-
-/* What the user's turns hold: the files, and what was typed. *texts is freed with nct_free, names by the caller's
- * buffer. */
-static nct_status list_texts(const nct_chat *c, nct_source_text **texts, char (*names)[NAME], size_t *n,
-                             nct_error *err) {
-    const nct_bytes *files = &c->files.text;
-    void *p = NULL;
-    NCT_TRY(nct_alloc(&p, c->files.n_parts + c->talk.n_turns, sizeof **texts, err));
-    *texts = p;
-    *n = 0;
-    for (size_t i = 0; i < c->talk.n_turns; i++) {
-        const nct_bytes *said = &c->talk.turn[i].content;
-        size_t typed = 0;
-        if (strcmp(c->talk.turn[i].role, "user") != 0)
-            continue;
-        if (i == 0 && files->n && said->n >= files->n && memcmp(said->data, files->data, files->n) == 0) {
-            for (size_t k = 0; k < c->files.n_parts; k++)
-                (*texts)[(*n)++] = nct_source_text_of(&c->files.part[k], files);
-            typed = files->n;
-        }
-        while (typed < said->n && said->data[typed] == '\n')
-            typed++;
-        snprintf(names[i], NAME, "turn %zu", i / 2 + 1);
-        (*texts)[(*n)++] = (nct_source_text){
-            .name = names[i], .text = said->data ? said->data + typed : "", .n = said->n - typed};
-    }
-    return NCT_OK;
-}
-
-static nct_status print_sources(const nct_chat *c, size_t n_most, nct_error *err) {
-    nct_source_text *texts = NULL;
-    nct_source *found = NULL;
-    void *names = NULL;
-    size_t n_texts = 0, n_found = 0;
+/* The line of leaving. */
+static void tell_saved(const nct_chat *c) {
+    if (!c->saves || !c->kept.there || c->talk.n_turns == 0 || c->cli->args.quiet || !c->cli->term.err_tty)
+        return;
     nct_report report;
-    nct_status status = nct_alloc(&names, c->talk.n_turns, NAME, err);
-    if (status == NCT_OK)
-        status = list_texts(c, &texts, names, &n_texts, err);
-    if (status == NCT_OK)
-        status = nct_sources_find(&c->sources, c->engine, nct_session_tokens(c->session), c->n_prompt, texts,
-                                  n_texts, n_most, &found, &n_found, err);
     nct_session_report(c->session, &report);
-    if (status == NCT_OK)
-        nct_sources_print(c->cli, found, n_found, nct_sources_any(&c->sources), report.chooses_from);
-    nct_free(texts);
-    nct_free(names);
-    nct_free(found);
-    return status;
+    bool pages = report.kv_written_bytes || report.n_taken;
+    nct_say_dim(c->cli, "session %s saved%s%s%s · resume: noctule chat --session %s", c->kept.name,
+                pages ? " (KV " : "", pages ? NCT_BYTES(report.kv_bytes) : "", pages ? ")" : "", c->kept.name);
 }
 
-void nct_chat_sources(nct_chat *c, size_t n) {
-    nct_error err = {0};
-    if (c->n_prompt == 0) {
-        nct_say_dim(c->cli, "  no answer to tell sources of");
-        return;
-    }
-    if (!c->has_sources && count_again(c) != NCT_EXIT_OK)
-        return;
-    if (print_sources(c, n, &err) != NCT_OK)
-        c->code = nct_say_status(c->cli, &err);
+static int resume(nct_chat *c) {
+    if (!c->kept.there)
+        return NCT_EXIT_OK;
+    int code = nct_kept_load(&c->kept, &c->info, &c->talk);
+    c->files_turn = c->talk.n_turns;
+    return code;
 }
 
 /* ------------------------------------------------------------------ an answer */
@@ -241,7 +163,7 @@ bool nct_chat_answer(nct_chat *c) {
     c->n_prompt = 0;
     c->has_sources = false;
     if (a->sources) {
-        if (open_sources(c) != NCT_EXIT_OK)
+        if (nct_chat_open_sources(c) != NCT_EXIT_OK)
             return false;
         options.on_choice = nct_sources_count;
         options.choice_context = &c->sources;
@@ -276,7 +198,8 @@ bool nct_chat_answer(nct_chat *c) {
             print_stats(c, &made);
         if (made.finish == NCT_FINISH_INTERRUPTED)
             c->interrupted_ns = nct_clock_ns();
-        if (taken && (status = nct_talk_answered(&c->talk, &made, &err)) != NCT_OK)
+        if (taken && ((status = nct_talk_fed(&c->talk, ids, n_ids, &err)) != NCT_OK ||
+                      (status = nct_talk_answered(&c->talk, &made, &err)) != NCT_OK))
             taken = false;
     }
     if (status != NCT_OK)
@@ -284,6 +207,7 @@ bool nct_chat_answer(nct_chat *c) {
     if (taken) {
         c->n_prompt = n_ids;
         c->has_sources = a->sources;
+        nct_chat_save(c);
         if (a->sources)
             nct_chat_sources(c, NCT_CHAT_SOURCES);
     }
@@ -294,12 +218,12 @@ bool nct_chat_answer(nct_chat *c) {
     return taken;
 }
 
-/* The user's turn; the files stand before the first. */
+/* The user's turn; files stand before the one that they were named for. */
 static nct_status say_with_files(nct_chat *c, const char *text, size_t n, nct_error *err) {
     nct_bytes message = {0};
     const nct_bytes *files = &c->files.text;
     nct_status status = NCT_OK;
-    if (files->n && c->talk.n_turns == 0) {
+    if (files->n && c->files_turn == c->talk.n_turns) {
         status = nct_bytes_add(&message, files->data, files->n, err);
         if (status == NCT_OK)
             status = nct_bytes_add_str(&message, files->data[files->n - 1] == '\n' ? "\n" : "\n\n", err);
@@ -312,40 +236,41 @@ static nct_status say_with_files(nct_chat *c, const char *text, size_t n, nct_er
     return status;
 }
 
-/* A first turn, for counting. */
-typedef struct first_turn {
+/* A turn with files, for counting. */
+typedef struct next_turn {
     nct_chat *chat;
     const char *text;
     size_t n;
-} first_turn;
+} next_turn;
 
-static nct_status count_first(void *context, size_t *n_ids, nct_error *err) {
-    first_turn *first = context;
-    nct_talk *talk = &first->chat->talk;
+static nct_status count_next(void *context, size_t *n_ids, nct_error *err) {
+    next_turn *next = context;
+    nct_talk *talk = &next->chat->talk;
     int32_t *ids = NULL;
+    size_t before = talk->n_turns;
     bool thinking;
-    nct_status status = say_with_files(first->chat, first->text, first->n, err);
+    nct_status status = say_with_files(next->chat, next->text, next->n, err);
     if (status == NCT_OK)
         status = nct_talk_prompt(talk, NULL, &ids, n_ids, &thinking, err);
-    nct_talk_cut(talk, 0);
+    nct_talk_cut(talk, before);
     nct_free(ids);
     return status;
 }
 
-/* Files that are too long for the first turn, as --overflow says. */
+/* Files that are too long for their turn, as --overflow says. */
 static int fit_files(nct_chat *c, const char *text, size_t n) {
-    first_turn first = {c, text, n};
+    next_turn next = {c, text, n};
     nct_fit fit = {.cli = c->cli,
                    .engine = c->engine,
                    .prompt = &c->files,
                    .limit = (size_t)nct_session_limit(c->session),
-                   .encode = count_first,
-                   .context = &first};
+                   .encode = count_next,
+                   .context = &next};
     nct_error err = {0};
     size_t n_dropped;
-    if (c->talk.n_turns || c->files.text.n == 0)
+    if (c->talk.n_turns != c->files_turn || c->files.text.n == 0)
         return NCT_EXIT_OK;
-    if (count_first(&first, &fit.n_ids, &err) != NCT_OK)
+    if (count_next(&next, &fit.n_ids, &err) != NCT_OK)
         return nct_say_status(c->cli, &err);
     return nct_overflow_fit(&fit, &n_dropped);
 }
@@ -517,24 +442,8 @@ static int follow_script(nct_chat *c) {
 
 /* $XDG_STATE_HOME/noctule/history, its folders made; false if there is no place for it. */
 static bool history_path(const nct_cli *cli, char *buf, size_t n_buf) {
-    char folder[PATH_BYTES];
-    const char *state = getenv("XDG_STATE_HOME"), *home = getenv("HOME");
-    if (cli->args.no_history || cli->args.script)
-        return false;
-    bool fits = state && *state == '/'
-                    ? snprintf(folder, sizeof folder, "%s/noctule", state) < (int)sizeof folder
-                : home && *home
-                    ? snprintf(folder, sizeof folder, "%s/.local/state/noctule", home) < (int)sizeof folder
-                    : false;
-    if (!fits)
-        return false;
-    for (char *end = strchr(folder + 1, '/'); end; end = strchr(end + 1, '/')) {
-        *end = 0;
-        mkdir(folder, 0700);
-        *end = '/';
-    }
-    mkdir(folder, 0700);
-    return nct_is_directory(folder) && nct_path_join(buf, n_buf, folder, "history");
+    return !cli->args.no_history && !cli->args.script && nct_state_path("history", buf, n_buf) &&
+           nct_make_folders(buf, false);
 }
 
 static void greet(const nct_chat *c) {
@@ -544,8 +453,11 @@ static void greet(const nct_chat *c) {
     nct_say_dim(cli, "noctule %s · %s · %s · %s · %d thread%s, %s", NOCTULE_VERSION, c->info.name,
                 c->info.weights, NCT_BYTES(c->info.weight_bytes), c->info.n_threads,
                 c->info.n_threads == 1 ? "" : "s", c->info.isa);
-    nct_say_dim(cli, "context 0/%s%s · /help · \"\"\" for several lines · Ctrl-C stops, Ctrl-D leaves",
-                NCT_N((uint64_t)nct_session_limit(c->session)),
+    if (c->talk.n_turns)
+        nct_say_dim(cli, "session %s: %zu turn%s", c->kept.name, c->talk.n_turns / 2,
+                    c->talk.n_turns == 2 ? "" : "s");
+    nct_say_dim(cli, "context %s/%s%s · /help · \"\"\" for several lines · Ctrl-C stops, Ctrl-D leaves",
+                NCT_N(c->n_resumed), NCT_N((uint64_t)nct_session_limit(c->session)),
                 c->talk.plain ? " · no template: the text is continued" : "");
 }
 
@@ -572,14 +484,18 @@ static int read_files(nct_chat *c) {
     return code;
 }
 
-/* Tokens of the first turn as far as it is known, files and -p, and of its answer; 0 if nothing is. */
+/* Tokens that the session will hold as far as is known: what was said, files and -p, and an answer; 0 if nothing is. */
 static int expect(nct_chat *c, size_t *n_expected) {
     const char *prompt = c->cli->args.prompt ? c->cli->args.prompt : "";
-    first_turn first = {c, prompt, strlen(prompt)};
+    next_turn next = {c, prompt, strlen(prompt)};
     nct_error err = {0};
-    if (c->files.text.n == 0 && !*prompt)
+    int32_t *held = NULL;
+    if (nct_talk_held(&c->talk, c->talk.n_turns, &held, &c->n_resumed, &err) != NCT_OK)
+        return nct_say_status(c->cli, &err);
+    nct_free(held);
+    if (c->files.text.n == 0 && !*prompt && c->talk.n_turns == 0)
         return NCT_EXIT_OK;
-    if (count_first(&first, n_expected, &err) == NCT_OK)
+    if (count_next(&next, n_expected, &err) == NCT_OK)
         *n_expected += nct_answer_reserve(c->cli);
     return nct_say_status(c->cli, &err);
 }
@@ -591,6 +507,9 @@ static int prepare(nct_chat *c) {
     if (code == NCT_EXIT_OK)
         code = check_terminal(c->cli);
     if (code == NCT_EXIT_OK)
+        code = nct_kept_take(c->cli, &c->kept);
+    c->saves = !c->cli->args.script || *c->kept.name;
+    if (code == NCT_EXIT_OK)
         code = read_files(c);
     if (code == NCT_EXIT_OK)
         code = nct_open_model(c->cli, false, &c->engine, &c->info);
@@ -601,6 +520,8 @@ static int prepare(nct_chat *c) {
     if (code == NCT_EXIT_OK)
         code = nct_talk_open(c->cli, c->engine, c->cli->args.raw || !nct_engine_has_template(c->engine),
                              &c->talk);
+    if (code == NCT_EXIT_OK)
+        code = resume(c);
     size_t n_expected = 0;
     if (code == NCT_EXIT_OK)
         code = expect(c, &n_expected);
@@ -627,15 +548,17 @@ int nct_chat_main(nct_cli *cli) {
         nct_editor_close(c.editor);
         nct_session_keep(c.session, nct_session_length(c.session));
         nct_keep_learned(cli, c.engine, c.session);
+        tell_saved(&c);
         code = nct_output_close(&c.show.output, code);
     }
     nct_show_close(&c.show);
     nct_sources_close(&c.sources);
     nct_talk_close(&c.talk);
     nct_prompt_close(&c.files);
-    for (size_t i = 0; i < c.kept.n; i++)
-        nct_free((void *)(uintptr_t)c.kept.item[i]);
-    nct_free(c.kept.item);
+    nct_kept_close(&c.kept);
+    for (size_t i = 0; i < c.texts.n; i++)
+        nct_free((void *)(uintptr_t)c.texts.item[i]);
+    nct_free(c.texts.item);
     nct_free(c.bias);
     nct_constraint_close(c.constraint);
     nct_session_close(c.session);

@@ -3,6 +3,7 @@
 #define NCT_CLI_CHAT_H
 
 #include "cli/input.h"
+#include "cli/sessions.h"
 #include "cli/show.h"
 #include "cli/sources.h"
 #include "cli/talk.h"
@@ -17,8 +18,12 @@ typedef struct nct_chat {
     uint64_t retries; /* added to the seed */
     nct_constraint *constraint; /* of every answer, or NULL */
     nct_talk talk;
-    nct_prompt files; /* content that goes with the first turn */
-    nct_list kept;    /* texts that /set brought into the options */
+    nct_prompt files; /* content that goes with the turn of this number */
+    size_t files_turn;
+    nct_kept kept;     /* where the conversation is saved */
+    bool saves;        /* it is */
+    size_t n_resumed;  /* tokens that the conversation held when it was taken up */
+    nct_list texts;   /* texts that /set brought into the options */
     nct_editor *editor;
     nct_show show;
     nct_sources sources; /* of the last answer, once somebody asks */
@@ -31,14 +36,21 @@ typedef struct nct_chat {
 /** Answers the turns as they stand. True if an answer was added to them. */
 bool nct_chat_answer(nct_chat *chat);
 
+<<<<<<< HEAD
 /** A tool's result as a turn, and the answer to it. */
 bool nct_chat_tell(nct_chat *chat, const char *text, size_t n);
+=======
+/** Saves the conversation where it is one that is saved. */
+void nct_chat_save(nct_chat *chat);
+>>>>>>> 72af389 (cli: conversations outlive the program)
 
 /** Obeys a line that begins with a single slash (and is cut into words). False: leave the chat. */
 bool nct_chat_obey(nct_chat *chat, char *line);
 
 enum { NCT_CHAT_SOURCES = 5 }; /* that are printed where no number is given */
 
+/** Counters of sources that stand at zero. Returns an nct_exit. */
+int nct_chat_open_sources(nct_chat *chat);
 /** Prints the lines that were looked at most for the last answer, at most n. What was not counted while it was
  *  written is found by reading the answer once more. */
 void nct_chat_sources(nct_chat *chat, size_t n);

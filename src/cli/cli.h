@@ -74,6 +74,10 @@ int nct_cache_list_main(nct_cli *cli);
 int nct_cache_prune_main(nct_cli *cli);
 int nct_cache_rm_main(nct_cli *cli);
 int nct_cache_warm_main(nct_cli *cli);
+int nct_session_list_main(nct_cli *cli);
+int nct_session_show_main(nct_cli *cli);
+int nct_session_export_main(nct_cli *cli);
+int nct_session_rm_main(nct_cli *cli);
 int nct_help_main(nct_cli *cli);
 int nct_version_main(nct_cli *cli);
 

@@ -253,9 +253,9 @@ int nct_help_main(nct_cli *cli) {
     for (size_t i = 0; i < N_TOPICS; i++)
         if (strcmp(topics[i].name, name) == 0)
             return print_topic(cli, &topics[i]);
-    const char *names[64];
+    const char *names[96];
     size_t n_names = 0;
-    for (size_t i = 0; i < n && n_names < 32; i++)
+    for (size_t i = 0; i < n && n_names < 64; i++)
         names[n_names++] = all[i].name;
     for (size_t i = 0; i < N_TOPICS; i++)
         names[n_names++] = topics[i].name;

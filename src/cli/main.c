@@ -188,6 +188,29 @@ static const nct_command commands[] = {
      "  noctule run -sys @policy.txt -f handbook.txt -p \"Who approves travel?\"\n",
      nct_cache_warm_main},
     {"cache", NCT_CMD_HELP, NULL, NULL, NULL, group_main},
+    {"session list", NCT_CMD_SESSION, "", "conversations that were saved, the newest first",
+     "A chat saves its conversation with every answer, run one that it was given with --session. They lie in\n"
+     "$XDG_STATE_HOME/noctule/sessions, a folder each, readable for nobody else: transcript.jsonl holds what was\n"
+     "said and its token ids, and is enough to go on from. Keys and values are kept as noctule cache tells.\n"
+     "\n"
+     "  noctule chat --session leeds\n"
+     "  noctule run --session leeds \"List all action items as CSV.\" > actions.csv\n",
+     nct_session_list_main},
+    {"session show", NCT_CMD_SESSION, "NAME", "what was said in a conversation",
+     "  noctule session show leeds\n"
+     "  noctule session show leeds --json | jq -r '.turns[-1].text'\n",
+     nct_session_show_main},
+    {"session export", NCT_CMD_SESSION, "NAME [-o FILE.md|FILE.jsonl]", "a conversation as Markdown or as messages",
+     "With --format jsonl, or -o FILE.jsonl, a line {\"role\", \"content\"} a turn.\n"
+     "\n"
+     "  noctule session export leeds -o leeds.md\n",
+     nct_session_export_main},
+    {"session rm", NCT_CMD_SESSION, "NAME...", "removes conversations",
+     "Their keys and values stay among the pages of noctule cache until those are removed or needed no longer.\n"
+     "\n"
+     "  noctule session rm leeds\n",
+     nct_session_rm_main},
+    {"session", NCT_CMD_HELP, NULL, NULL, NULL, group_main},
     {"help", NCT_CMD_HELP, "[COMMAND|TOPIC]", "this list, a command's page, or a topic", NULL, nct_help_main},
     {"version", NCT_CMD_VERSION, "", "the version", NULL, nct_version_main},
 };

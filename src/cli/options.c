@@ -26,13 +26,14 @@ enum {
     FILTER = NCT_CMD_FILTER,
     CORPUS = FREQ | FILTER,
     GENERATE = RUN | CHAT,
+    SESSION = NCT_CMD_SESSION,
     WARM = NCT_CMD_CACHE_WARM,
     TELL = NCT_CMD_CACHE_STAT | NCT_CMD_CACHE_LIST,
     PAGES = TELL | NCT_CMD_CACHE_PRUNE | NCT_CMD_CACHE_RM,
     COMPUTE = GENERATE | WARM | PPL | LOGITS | BENCH | COUNTS | DEPTH | QUIZ,
     LOAD = COMPUTE | INFO | TOKENIZE | DETOKENIZE | DRIFT,
     REPORT = RUN | INFO | TOKENIZE | DETOKENIZE | PPL | LOGITS | DRIFT | DOCTOR,
-    ALL = LOAD | CORPUS | PAGES | MEM | DOCTOR | CONVERT | NCT_CMD_HELP | NCT_CMD_VERSION,
+    ALL = LOAD | CORPUS | SESSION | PAGES | MEM | DOCTOR | CONVERT | NCT_CMD_HELP | NCT_CMD_VERSION,
 };
 
 #define FIELD(name) offsetof(nct_args, name)
@@ -128,6 +129,11 @@ const nct_option nct_option_table[] = {
     {NULL, NCT_KIND_REFUSED, GENERATE, "Sampling", NO_FIELD, .shorts = "s",
      .words = "-s is the seed in llama.cpp and the system prompt in llm, so it is neither here\n"
               "try: --seed N\n     -sys TEXT"},
+
+    /* sessions */
+    {"session", NCT_KIND_TEXT, GENERATE, "Session", FIELD(session),
+     .help = "go on with the conversation of this name, or begin it; it is saved with every answer", .value = "NAME"},
+    {"continue", NCT_KIND_FLAG, GENERATE, "Session", FIELD(go_on), .help = "go on with the newest conversation"},
 
     /* chat */
     {"script", NCT_KIND_FLAG, CHAT, "Chat", FIELD(script),
@@ -355,7 +361,7 @@ const nct_option nct_option_table[] = {
      .shorts = "X", .value = "KEY=VALUE"},
 
     /* output */
-    {"output", NCT_KIND_TEXT, REPORT | COUNTS | DEPTH | MEM | FILTER, "Output", FIELD(output),
+    {"output", NCT_KIND_TEXT, REPORT | SESSION | COUNTS | DEPTH | MEM | FILTER, "Output", FIELD(output),
      .help = "write FILE, which appears only when it is whole", .shorts = "o", .value = "FILE",
      .standard = "stdout"},
     {"output", NCT_KIND_LIST, BENCH, "Output", FIELD(bench_outputs),
@@ -369,10 +375,10 @@ const nct_option nct_option_table[] = {
      .help = "records as they come (.jsonl), from which the same command goes on; eval needle: also "
              ".svg .csv .json, repeatable",
      .shorts = "o", .value = "FILE"},
-    {"format", NCT_KIND_CHOICE, REPORT | TELL | QUIZ | FREQ | NCT_CMD_VERSION, "Output", FIELD(format),
+    {"format", NCT_KIND_CHOICE, REPORT | SESSION | TELL | QUIZ | FREQ | NCT_CMD_VERSION, "Output", FIELD(format),
      .help = "form of the result", .value = "text|json|jsonl", .standard = "text",
      .words = "text|json|jsonl"},
-    {"json", NCT_KIND_PRESET, REPORT | TELL | QUIZ | FREQ | NCT_CMD_VERSION, "Output", NO_FIELD,
+    {"json", NCT_KIND_PRESET, REPORT | SESSION | TELL | QUIZ | FREQ | NCT_CMD_VERSION, "Output", NO_FIELD,
      .help = "short for --format json", .words = "format=json"},
     {"stats", NCT_KIND_FLAG, GENERATE, "Output", FIELD(stats),
      .help = "one line of counts and speeds on stderr", .standard = "on a terminal"},

@@ -11,6 +11,7 @@
 #include "cli/input.h"
 #include "cli/open.h"
 #include "cli/overflow.h"
+#include "cli/sessions.h"
 #include "cli/show.h"
 #include "cli/sources.h"
 #include "cli/talk.h"
@@ -24,6 +25,8 @@ typedef struct run {
     nct_session *session;
     nct_prompt prompt;
     nct_talk talk;
+    nct_kept kept;   /* of --session */
+    size_t n_before; /* turns that it held */
     bool plain;
     nct_bytes prefix;        /* --assistant */
     int32_t *ids;            /* the whole prompt */
@@ -117,7 +120,7 @@ static int say_prompt_error(const run *r, const nct_error *err) {
 static nct_status encode_text(void *context, size_t *n_ids, nct_error *err) {
     run *r = context;
     const char *prefix = r->cli->args.assistant ? r->prefix.data : NULL;
-    nct_talk_cut(&r->talk, 0);
+    nct_talk_cut(&r->talk, r->n_before);
     nct_free(r->ids);
     r->ids = NULL;
     NCT_TRY(nct_talk_say(&r->talk, r->prompt.text.data ? r->prompt.text.data : "", r->prompt.text.n, err));
@@ -137,6 +140,9 @@ static int encode_prompt(run *r) {
                                  "--ids is the whole prompt; --assistant was given too");
         code = nct_input_option(r->cli, a->assistant, "--assistant", &r->prefix);
     }
+    if (code == NCT_EXIT_OK && r->kept.there)
+        code = nct_kept_load(&r->kept, &r->info, &r->talk);
+    r->n_before = r->talk.n_turns;
     if (code != NCT_EXIT_OK)
         return code;
     if (r->prompt.has_ids) {
@@ -172,6 +178,15 @@ static int check_stops(const nct_cli *cli) {
     for (size_t i = 0; i < cli->args.stops.n; i++)
         if (!nct_utf8_valid(cli->args.stops.item[i], strlen(cli->args.stops.item[i])))
             return nct_say_error(cli, NCT_EXIT_USAGE, "--stop number %zu is not UTF-8", i + 1);
+    return NCT_EXIT_OK;
+}
+
+static int check_session(const nct_cli *cli) {
+    const nct_args *a = &cli->args;
+    const char *other = a->ids ? "--ids" : a->assistant ? "--assistant" : NULL;
+    if ((a->session || a->go_on) && other)
+        return nct_say_error(cli, NCT_EXIT_USAGE, "%s does not go with %s: a session is told by its turns", other,
+                             a->session ? "--session" : "--continue");
     return NCT_EXIT_OK;
 }
 
@@ -375,6 +390,19 @@ static int finish(run *r) {
     return code;
 }
 
+/* The turn and its answer go into the session, unless a signal cut it short. */
+static int keep_turn(run *r) {
+    const nct_answer *a = &r->answer;
+    nct_error err = {0};
+    if (!*r->kept.name || a->n_ids == 0 || a->finish == NCT_FINISH_INTERRUPTED || a->finish == NCT_FINISH_CLOSED ||
+        r->cli->args.cache == 2)
+        return NCT_EXIT_OK;
+    if (nct_talk_fed(&r->talk, r->ids, r->n_ids, &err) != NCT_OK ||
+        nct_talk_answered(&r->talk, a, &err) != NCT_OK)
+        return nct_say_status(r->cli, &err);
+    return nct_kept_save(&r->kept, &r->info, &r->talk);
+}
+
 static int dry_run(run *r) {
     size_t limit = (size_t)nct_session_limit(r->session), room = limit - r->n_ids;
     size_t answer = r->options.max_tokens && r->options.max_tokens < room ? r->options.max_tokens : room;
@@ -420,7 +448,10 @@ static int generate(run *r) {
         return nct_say_status(r->cli, &err);
     }
     int code = finish(r), held = nct_session_length(r->session), most = (int)r->n_ids;
-    nct_session_keep(r->session, held < most ? held : most); /* the answer is nobody's beginning */
+    int kept = keep_turn(r);
+    code = code == NCT_EXIT_OK ? kept : code;
+    bool whole = *r->kept.name || held < most; /* else the answer is nobody's beginning */
+    nct_session_keep(r->session, whole ? held : most);
     nct_keep_learned(r->cli, r->engine, r->session);
     return code;
 }
@@ -493,6 +524,7 @@ static void close_run(run *r) {
     nct_free(r->found);
     nct_talk_close(&r->talk);
     nct_prompt_close(&r->prompt);
+    nct_kept_close(&r->kept);
     nct_bytes_reset(&r->prefix);
     nct_free(r->ids);
     nct_free(r->bias);
@@ -514,7 +546,11 @@ int nct_run_main(nct_cli *cli) {
     if (code == NCT_EXIT_OK)
         code = nct_constraint_check(cli);
     if (code == NCT_EXIT_OK)
+        code = check_session(cli);
+    if (code == NCT_EXIT_OK)
         code = nct_prompt_read(cli, &r.prompt);
+    if (code == NCT_EXIT_OK && !r.prompt.chat)
+        code = nct_kept_take(cli, &r.kept);
     if (code == NCT_EXIT_OK && r.prompt.chat) {
         nct_prompt_close(&r.prompt);
         return start_chat(cli);

@@ -24,6 +24,8 @@ static bool do_clear(nct_chat *c, char *rest) {
     if (nct_session_rewind(c->session, 0, &err) != NCT_OK)
         c->code = nct_say_status(c->cli, &err);
     nct_prompt_close(&c->files);
+    c->files_turn = 0;
+    nct_kept_close(&c->kept); /* what was said stays in its session; the next turn begins another */
     tell("%s\n", "  a new conversation");
     return true;
 }
@@ -37,8 +39,12 @@ static bool do_undo(nct_chat *c, char *rest) {
     }
     size_t pairs = c->talk.n_turns / 2, dropped = (size_t)n < pairs ? (size_t)n : pairs;
     nct_talk_cut(&c->talk, 2 * (pairs - dropped));
-    if (dropped)
+    if (c->files_turn > c->talk.n_turns)
+        c->files_turn = c->talk.n_turns; /* files whose turn is gone go with the next */
+    if (dropped) {
         c->n_prompt = 0;
+        nct_chat_save(c);
+    }
     fprintf(stderr, dropped ? "  %zu turn%s dropped, %zu left\n" : "  nothing to undo\n", dropped,
             dropped == 1 ? "" : "s", pairs - dropped);
     return true;
@@ -241,7 +247,7 @@ static bool do_set(nct_chat *c, char *rest) {
         return true;
     }
     char complaint[256], *kept = NULL; /* options keep texts as they are, so these live as long as the chat */
-    if (nct_copy_string(&kept, value, strlen(value), NULL) != NCT_OK || !nct_list_add(&c->kept, kept)) {
+    if (nct_copy_string(&kept, value, strlen(value), NULL) != NCT_OK || !nct_list_add(&c->texts, kept)) {
         nct_free(kept);
         return true;
     }
