@@ -1,103 +1,21 @@
 /* The conversation at a terminal. */
-#include "cli/chat.h"
+#include "cli/slash.h"
 
-#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 
 #include "base/clock.h"
-#include "base/json.h"
 #include "base/map.h"
+#include "cli/compose.h"
 #include "cli/constrain.h"
 #include "cli/input.h"
 #include "cli/open.h"
 #include "cli/overflow.h"
 
-enum { PLAIN_TOKENS = 256, PATH_BYTES = 4096 };
+enum { PATH_BYTES = 4096, HISTORY_BYTES = 16384 };
 #define TWICE_NS 1000000000u /* a second Ctrl-C within this leaves */
-
-/* ------------------------------------------------------------------ how an answer ends */
-
-static void print_stats(const nct_chat *c, const nct_answer *a) {
-    if (c->cli->args.quiet || (!c->cli->term.err_tty && !c->cli->args.stats))
-        return;
-    nct_bytes line = {0};
-    nct_bytes_printf(&line, NULL, "  (");
-    if (a->n_cached)
-        nct_bytes_printf(&line, NULL, "%s cached · ", NCT_N(a->n_cached));
-    nct_bytes_printf(&line, NULL, "%s in · %s out", NCT_N(a->n_prompt - a->n_cached), NCT_N(a->n_ids));
-    if (a->n_decode)
-        nct_bytes_printf(&line, NULL, " · %.1f t/s", nct_rate(a->n_decode, a->decode_s));
-    if (a->n_guessed)
-        nct_bytes_printf(&line, NULL, " · spec %.1f/step", nct_mean_accept(a));
-    nct_bytes_printf(&line, NULL, " · context %s/%s)", NCT_N((uint64_t)nct_session_length(c->session)),
-                     NCT_N((uint64_t)nct_session_limit(c->session)));
-    if (line.data)
-        nct_say_dim(c->cli, "%s", line.data);
-    nct_bytes_reset(&line);
-}
-
-/* What the model asks for, and how to answer it. */
-static void print_calls(const nct_chat *c, const nct_answer *a) {
-    nct_json *calls = NULL;
-    if (nct_json_parse("calls", a->calls, strlen(a->calls), &calls, NULL) != NCT_OK)
-        return;
-    for (const nct_json *call = nct_json_first(calls); call; call = nct_json_next(call)) {
-        const nct_json *function = nct_json_get(call, "function");
-        nct_say_note(c->cli, "tool call: %s %s    (/tool RESULT answers it)",
-                     nct_json_string(nct_json_get(function, "name"), ""),
-                     nct_json_string(nct_json_get(function, "arguments"), ""));
-    }
-    nct_json_close(calls);
-}
-
-/* Ends the line that the answer stands on, and says why it is no longer. */
-static void print_end(nct_chat *c, const nct_answer *a) {
-    nct_show_end(&c->show);
-    const char *mark = a->finish == NCT_FINISH_INTERRUPTED ? "[stopped]"
-                       : a->finish == NCT_FINISH_TIMEOUT   ? "[time is up]"
-                                                           : NULL;
-    size_t n_read = a->n_cached + a->n_prefill;
-    char reading[128];
-    if (mark && a->n_ids == 0 && n_read < a->n_prompt) { /* while the prompt was read */
-        snprintf(reading, sizeof reading, "[%s: %s of %s tokens are read; the same turn goes on from there]",
-                 a->finish == NCT_FINISH_TIMEOUT ? "time is up" : "stopped", NCT_N(n_read),
-                 NCT_N(a->n_prompt));
-        mark = reading;
-    }
-    if (a->finish == NCT_FINISH_LENGTH)
-        mark = nct_session_length(c->session) >= nct_session_limit(c->session)
-                   ? "[the context is full: /clear or /undo]"
-                   : "[cut at -n]";
-    if (c->show.output.tty && mark)
-        nct_output_print(&c->show.output, c->cli->term.out_color ? "%s\033[2m%s\033[0m" : "%s%s",
-                         a->text.n && a->text.data[a->text.n - 1] != '\n' ? " " : "", mark);
-    if (c->show.output.last != '\n')
-        nct_output_write(&c->show.output, "\n", 1);
-    nct_output_flush(&c->show.output);
-    if (!c->show.output.tty && mark)
-        nct_say_note(c->cli, "%s", mark);
-}
-
-/* A turn that does not fit: the line of exit 4, and the conversation stays as it was. */
-static int say_overflow(const nct_chat *c, size_t n_ids) {
-    size_t limit = (size_t)nct_session_limit(c->session), most = (size_t)c->info.long_positions;
-    char longer[128] = "";
-    if (limit < most && n_ids <= most)
-        snprintf(longer, sizeof longer, "\n     noctule chat --rope long ...    (a new chat, which holds %s)",
-                 NCT_N(most));
-    return nct_say_error(c->cli, NCT_EXIT_CONTEXT,
-                         "the conversation would be %s tokens; the context holds %s\n"
-                         "try: /undo\n     /clear%s",
-                         NCT_N(n_ids), NCT_N(limit), longer);
-}
-
-size_t nct_chat_max_tokens(const nct_chat *c) {
-    int64_t asked = c->cli->args.max_tokens;
-    return asked != NCT_UNSET ? (size_t)asked : c->talk.plain ? PLAIN_TOKENS : 0;
-}
 
 /* ------------------------------------------------------------------ the session */
 
@@ -127,96 +45,7 @@ static int resume(nct_chat *c) {
     return code;
 }
 
-/* ------------------------------------------------------------------ an answer */
-
-/* The matcher of an answer to so many tokens; after a failure, which is said, false. */
-static bool constrain(nct_chat *c, size_t n_ids, nct_answer_options *options) {
-    nct_error err = {0};
-    bool may_think = c->info.thinks && c->talk.options.think != NCT_THINK_OFF;
-    if (!c->constraint)
-        return true;
-    c->code = nct_constraint_check(c->cli); /* /set may have brought a stop string */
-    if (c->code == NCT_EXIT_OK &&
-        nct_answer_constrain(c->constraint, c->session, n_ids, may_think, options, &options->matcher, &err) != NCT_OK)
-        c->code = nct_say_status(c->cli, &err);
-    return c->code == NCT_EXIT_OK;
-}
-
-bool nct_chat_answer(nct_chat *c) {
-    const nct_args *a = &c->cli->args;
-    int32_t *ids = NULL;
-    size_t n_ids = 0;
-    nct_error err = {0};
-    nct_answer_options options = {.sampling = c->sampling,
-                                  .continuation = c->talk.plain,
-                                  .find_thinking = !c->talk.plain,
-                                  .has_budget = a->think_budget != NCT_UNSET,
-                                  .budget = a->think_budget != NCT_UNSET ? (size_t)a->think_budget : 0,
-                                  .tools = c->talk.options.tools,
-                                  .ignore_eos = a->ignore_eos,
-                                  .stops = &a->stops,
-                                  .emit = nct_show_piece,
-                                  .progress = nct_show_progress,
-                                  .context = &c->show};
-    options.sampling.seed += c->retries;
-    options.max_tokens = nct_chat_max_tokens(c);
-    c->n_prompt = 0;
-    c->has_sources = false;
-    if (a->sources) {
-        if (nct_chat_open_sources(c) != NCT_EXIT_OK)
-            return false;
-        options.on_choice = nct_sources_count;
-        options.choice_context = &c->sources;
-    }
-    if (nct_talk_prompt(&c->talk, NULL, &ids, &n_ids, &options.in_thinking, &err) != NCT_OK) {
-        c->code = nct_say_status(c->cli, &err);
-        return false;
-    }
-    if (n_ids > (size_t)nct_session_limit(c->session)) {
-        c->code = say_overflow(c, n_ids);
-        nct_free(ids);
-        return false;
-    }
-    c->code = nct_check_room(c->cli, c->engine, c->session, n_ids + nct_answer_reserve(c->cli));
-    if (c->code != NCT_EXIT_OK || !constrain(c, n_ids, &options)) {
-        nct_free(ids);
-        return false;
-    }
-    nct_answer made = {0};
-    c->show.answer = &made;
-    nct_signals_alarm(isnan(a->timeout) ? 0 : a->timeout);
-    nct_meter_begin(c->cli, "reading", &c->show.meter);
-    nct_status status = nct_answer_make(c->engine, c->session, ids, n_ids, &options, &made, &err);
-    nct_meter_end(&c->show.meter);
-    nct_signals_alarm(0);
-    bool taken = status == NCT_OK && made.n_ids > 0;
-    if (status == NCT_OK) {
-        print_end(c, &made);
-        if (made.calls)
-            print_calls(c, &made);
-        if (made.n_ids)
-            print_stats(c, &made);
-        if (made.finish == NCT_FINISH_INTERRUPTED)
-            c->interrupted_ns = nct_clock_ns();
-        if (taken && ((status = nct_talk_fed(&c->talk, ids, n_ids, &err)) != NCT_OK ||
-                      (status = nct_talk_answered(&c->talk, &made, &err)) != NCT_OK))
-            taken = false;
-    }
-    if (status != NCT_OK)
-        c->code = nct_say_status(c->cli, &err);
-    if (taken) {
-        c->n_prompt = n_ids;
-        c->has_sources = a->sources;
-        nct_chat_save(c);
-        if (a->sources)
-            nct_chat_sources(c, NCT_CHAT_SOURCES);
-    }
-    c->show.answer = NULL;
-    nct_answer_close(&made);
-    nct_matcher_close(options.matcher);
-    nct_free(ids);
-    return taken;
-}
+/* ------------------------------------------------------------------ a turn */
 
 /* The user's turn; files stand before the one that they were named for. */
 static nct_status say_with_files(nct_chat *c, const char *text, size_t n, nct_error *err) {
@@ -257,6 +86,30 @@ static nct_status count_next(void *context, size_t *n_ids, nct_error *err) {
     return status;
 }
 
+nct_status nct_chat_next_begins(nct_chat *c, int32_t **ids, size_t *n_ids, nct_error *err) {
+    static const char *const said[] = {"a", "Z"};
+    int32_t *with[2] = {NULL, NULL};
+    size_t n[2] = {0, 0}, before = c->talk.n_turns, same = 0;
+    bool thinking;
+    nct_status status = NCT_OK;
+    for (int i = 0; i < 2 && status == NCT_OK; i++) {
+        status = say_with_files(c, said[i], 1, err);
+        if (status == NCT_OK)
+            status = nct_talk_prompt(&c->talk, NULL, &with[i], &n[i], &thinking, err);
+        nct_talk_cut(&c->talk, before);
+    }
+    while (status == NCT_OK && same < n[0] && same < n[1] && with[0][same] == with[1][same])
+        same++;
+    nct_free(with[1]);
+    if (status != NCT_OK) {
+        nct_free(with[0]);
+        return status;
+    }
+    *ids = with[0];
+    *n_ids = same;
+    return NCT_OK;
+}
+
 /* Files that are too long for their turn, as --overflow says. */
 static int fit_files(nct_chat *c, const char *text, size_t n) {
     next_turn next = {c, text, n};
@@ -289,8 +142,7 @@ bool nct_chat_tell(nct_chat *c, const char *text, size_t n) {
     return false;
 }
 
-/* A turn and its answer. A turn without an answer is taken back, so that it can be sent again. */
-static void send(nct_chat *c, const char *text, size_t n) {
+void nct_chat_send(nct_chat *c, const char *text, size_t n) {
     nct_error err = {0};
     size_t before = c->talk.n_turns;
     c->code = fit_files(c, text, n);
@@ -308,12 +160,12 @@ static void send(nct_chat *c, const char *text, size_t n) {
 /* What was typed, or a record of a script. False: leave. */
 static bool take(nct_chat *c, char *text, size_t n) {
     if (n >= 2 && text[0] == '/' && text[1] == '/') {
-        send(c, text + 1, n - 1);
+        nct_chat_send(c, text + 1, n - 1);
         return true;
     }
-    if (text[0] == '/')
+    if (text[0] == '/' && !memchr(text, '\n', n)) /* a paste of paths is a text */
         return nct_chat_obey(c, text);
-    send(c, text, n);
+    nct_chat_send(c, text, n);
     return true;
 }
 
@@ -327,12 +179,12 @@ static nct_typed read_message(nct_chat *c, nct_bytes *message) {
     message->n = 0;
     for (;;) {
         typed = nct_editor_read(c->editor, first ? ">>> " : "... ", &line);
-        if (typed != NCT_TYPED_LINE)
+        if (typed != NCT_TYPED_LINE && typed != NCT_TYPED_MORE)
             break;
         size_t n = line.n;
         const char *text = line.data;
-        bool more = block;
-        if (first && n >= 3 && memcmp(text, "\"\"\"", 3) == 0) {
+        bool more = block || typed == NCT_TYPED_MORE, one = !memchr(text, '\n', n);
+        if (first && one && n >= 3 && memcmp(text, "\"\"\"", 3) == 0) {
             block = more = true;
             text += 3;
             n -= 3;
@@ -340,7 +192,7 @@ static nct_typed read_message(nct_chat *c, nct_bytes *message) {
         if (block && n >= 3 && memcmp(text + n - 3, "\"\"\"", 3) == 0) {
             n -= 3;
             more = false;
-        } else if (!block && n && text[n - 1] == '\\') {
+        } else if (!block && one && n && text[n - 1] == '\\') {
             n--;
             more = true;
         }
@@ -352,10 +204,8 @@ static nct_typed read_message(nct_chat *c, nct_bytes *message) {
         if (!more)
             break;
     }
-    if (typed ==
-        NCT_TYPED_INTERRUPT) { /* what was typed is thrown away; the caller wants to know if there was any */
-        nct_bytes_add(message, line.data, line.n, NULL);
-    }
+    if (typed == NCT_TYPED_INTERRUPT || typed == NCT_TYPED_EDIT)
+        nct_bytes_add(message, line.data, line.n, NULL); /* is thrown away, or goes to the editor */
     nct_bytes_reset(&line);
     return typed;
 }
@@ -375,11 +225,22 @@ static bool interrupted(nct_chat *c, bool was_empty) {
     return true;
 }
 
+static size_t count_tokens(void *chat, const char *text, size_t n) {
+    const nct_chat *c = chat;
+    int32_t *ids = NULL;
+    size_t n_ids = 0;
+    if (nct_encode(c->engine, text, n, c->cli->args.parse_special, false, &ids, &n_ids, NULL) == NCT_OK)
+        nct_free(ids);
+    return n_ids;
+}
+
 static int converse(nct_chat *c) {
     nct_bytes message = {0};
+    nct_typing_help help = {nct_chat_complete, count_tokens, c};
+    nct_editor_help(c->editor, &help);
     bool stay = true;
     if (c->cli->args.prompt)
-        send(c, c->cli->args.prompt, strlen(c->cli->args.prompt));
+        nct_chat_send(c, c->cli->args.prompt, strlen(c->cli->args.prompt));
     c->code = NCT_EXIT_OK;
     nct_signals_clear();
     while (stay && !c->show.output.failure) {
@@ -397,9 +258,15 @@ static int converse(nct_chat *c) {
         }
         if (typed == NCT_TYPED_END)
             break;
+        if (typed == NCT_TYPED_EDIT) {
+            if (!nct_compose(c->cli, &message))
+                continue;
+            fprintf(stderr, "%s\n", message.n ? message.data : "");
+        }
         if (message.n == 0 || strspn(message.data, " \t\n") == message.n)
             continue;
-        nct_editor_remember(c->editor, message.data);
+        if (message.n <= HISTORY_BYTES)
+            nct_editor_remember(c->editor, message.data);
         stay = take(c, message.data, message.n);
         if (*nct_signals_flag() == SIGTERM || *nct_signals_flag() == SIGHUP) {
             c->code = 128 + (int)*nct_signals_flag();
@@ -553,6 +420,7 @@ int nct_chat_main(nct_cli *cli) {
     }
     nct_show_close(&c.show);
     nct_sources_close(&c.sources);
+    nct_chat_forget_marks(&c);
     nct_talk_close(&c.talk);
     nct_prompt_close(&c.files);
     nct_kept_close(&c.kept);

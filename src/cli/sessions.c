@@ -269,10 +269,13 @@ static nct_status read_turn(reading *r, const nct_json *json, nct_error *err) {
             turn.role = roles[i];
     if (!turn.role || !text)
         return damaged(r, "no turn with a role and a text", err);
-    bool said = strcmp(turn.role, "user") != 0;
+    bool said = strcmp(turn.role, "assistant") == 0;
     nct_status status = nct_bytes_add_str(&turn.content, text, err);
     if (status == NCT_OK && thinking)
         status = nct_bytes_add_str(&turn.reasoning, thinking, err);
+    const char *calls = nct_json_string(nct_json_get(json, "calls"), NULL);
+    if (status == NCT_OK && said && calls)
+        status = nct_copy_string(&turn.calls, calls, strlen(calls), err);
     if (status == NCT_OK && list && !r->foreign)
         status = read_ids(r, list, said ? &turn.ids : &turn.fed, said ? &turn.n_ids : &turn.n_fed, err);
     if (status == NCT_OK && !r->foreign) {
@@ -344,11 +347,15 @@ static nct_status add_string(nct_bytes *out, const char *key, const nct_bytes *t
 }
 
 static nct_status add_turn(nct_bytes *out, const nct_turn *turn, nct_error *err) {
-    bool said = strcmp(turn->role, "user") != 0;
+    bool said = strcmp(turn->role, "assistant") == 0;
     NCT_TRY(nct_bytes_printf(out, err, "{\"role\":\"%s\"", turn->role));
     NCT_TRY(add_string(out, "text", &turn->content, err));
     if (turn->reasoning.data)
         NCT_TRY(add_string(out, "thinking", &turn->reasoning, err));
+    if (turn->calls) {
+        NCT_TRY(nct_bytes_add_str(out, ",\"calls\":", err));
+        NCT_TRY(nct_json_write_string(out, turn->calls, strlen(turn->calls), err));
+    }
     if (!said)
         NCT_TRY(nct_bytes_printf(out, err, ",\"at\":%zu", turn->at));
     if (said && turn->verbatim)

@@ -364,7 +364,7 @@ nct_status nct_talk_held(const nct_talk *t, size_t n_turns, int32_t **ids, size_
     int32_t *out = p;
     for (size_t i = 0; i < n_turns; i++) {
         const nct_turn *turn = &t->turn[i];
-        bool said = strcmp(turn->role, "user") != 0;
+        bool said = strcmp(turn->role, "assistant") == 0;
         const int32_t *more = said ? turn->ids : turn->fed;
         size_t n_more = said ? turn->n_ids : turn->n_fed;
         if (!said && turn->at < n)
@@ -398,6 +398,8 @@ nct_status nct_talk_add_copy(nct_talk *t, const nct_turn *from, nct_error *err) 
     NCT_TRY(add_turn(t, from->role, from->content.data ? from->content.data : "", from->content.n, &turn, err));
     if (from->reasoning.data)
         NCT_TRY(nct_bytes_add(&turn->reasoning, from->reasoning.data, from->reasoning.n, err));
+    if (from->calls)
+        NCT_TRY(nct_copy_string(&turn->calls, from->calls, strlen(from->calls), err));
     if (from->ids) {
         NCT_TRY(copy_ids(&turn->ids, from->ids, from->n_ids, err));
         turn->n_ids = from->n_ids;

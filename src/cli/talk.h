@@ -19,7 +19,7 @@ typedef struct nct_turn {
     size_t n_ids;
     bool verbatim; /* the ids stand for rendered[begin .. end) */
     size_t begin, end;
-    /* of a user's turn that was answered: the model held `at` tokens of what it held before, then these */
+    /* of a turn of a user or a tool that was answered: the model held `at` tokens of what it held before, then these */
     int32_t *fed;
     size_t n_fed, at;
 } nct_turn;
