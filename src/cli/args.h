@@ -20,7 +20,7 @@ typedef struct nct_list {
     size_t n, capacity;
 } nct_list;
 
-typedef enum nct_format { NCT_FORMAT_TEXT, NCT_FORMAT_JSON, NCT_FORMAT_JSONL } nct_format;
+typedef enum nct_format { NCT_FORMAT_TEXT, NCT_FORMAT_JSON, NCT_FORMAT_JSONL, NCT_FORMAT_EVENTS } nct_format;
 typedef enum nct_when { NCT_AUTO, NCT_ALWAYS, NCT_NEVER } nct_when;
 typedef enum nct_progress {
     NCT_PROGRESS_AUTO,
@@ -77,6 +77,10 @@ typedef struct nct_args {
     bool script, no_history;             /* chat */
     const char *session;                 /* run, chat */
     bool go_on;                          /* --continue */
+    const char *template;                /* run: -T */
+    int64_t samples, logprobs;
+    int64_t extract; /* 0 code */
+    double max_time; /* seconds */
     bool chat, bos, count, skip_special; /* tokenize, detokenize */
     int64_t prefill, tokens;             /* eval */
     const char *logits;

@@ -25,7 +25,10 @@ typedef struct nct_cli {
     nct_args args;
     const nct_command *command; /* NULL: none was named */
     nct_term term;
+    char *error_text; /* [NCT_ERROR_TEXT] if not NULL, takes the text of the last error too */
 } nct_cli;
+
+enum { NCT_ERROR_TEXT = 1024 };
 
 /** Prints an error of up to a few lines: what, why, what to type. Lines are separated by newlines in the
  *  text; the last ones begin with "try: ". As one JSON object with --error-format json. Returns `code`. */

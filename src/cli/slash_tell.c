@@ -2,8 +2,8 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "cli/extract.h"
 #include "cli/slash.h"
+#include "text/fence.h"
 
 static size_t count(const nct_chat *c, const char *text, size_t n) {
     int32_t *ids = NULL;
@@ -145,7 +145,7 @@ bool nct_slash_copy(nct_chat *c, char *rest) {
         nct_tell("  /copy takes the last answer, /copy code the last block of code in it\n");
         return true;
     }
-    if (*rest && !nct_extract_block(said->data, said->n, true, &begin, &end)) {
+    if (*rest && !nct_fence_block(said->data, said->n, true, &begin, &end)) {
         nct_tell("  no block of code in the last answer\n");
         return true;
     }

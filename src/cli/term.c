@@ -24,7 +24,12 @@
 
 /* ------------------------------------------------------------------ streams */
 
+static void on_question(int number);
+
 void nct_term_init(nct_term *t) {
+    struct sigaction question = {.sa_handler = on_question, .sa_flags = SA_RESTART};
+    sigemptyset(&question.sa_mask);
+    sigaction(SIGUSR1, &question, NULL); /* whoever asks early is not answered by dying */
     *t = (nct_term){0};
     for (int fd = 0; fd <= 2; fd++)
         if (fcntl(fd, F_GETFD) < 0 && errno == EBADF) {
@@ -65,6 +70,7 @@ int nct_term_width(void) {
 /* The one thing that cannot be handed down: a handler gets nothing but a number. */
 static volatile sig_atomic_t flag, dim_fd = -1, window_changed, stop_typed, keys_open;
 static struct termios lines_mode; /* of the terminal while keys_open is not set */
+static volatile sig_atomic_t asked; /* by SIGUSR1 */
 
 static void on_signal(int number) {
     if (number == SIGWINCH) {
@@ -100,6 +106,17 @@ void nct_signals_catch(void) {
     handle_unless_ignored(SIGHUP);
     handle(SIGTERM, on_signal);
     handle(SIGALRM, on_signal);
+}
+
+static void on_question(int number) {
+    (void)number;
+    asked = 1;
+}
+
+bool nct_signals_asked(void) {
+    bool was = asked;
+    asked = 0;
+    return was;
 }
 
 const volatile sig_atomic_t *nct_signals_flag(void) { return &flag; }

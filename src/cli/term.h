@@ -36,6 +36,9 @@ void nct_signals_catch(void);
 const volatile sig_atomic_t *nct_signals_flag(void);
 void nct_signals_clear(void);
 
+/** True once after each SIGUSR1, which asks how far things have come. */
+bool nct_signals_asked(void);
+
 /** Sets the flag to SIGALRM after so many seconds; 0 or NaN: never. */
 void nct_signals_alarm(double seconds);
 
