@@ -81,6 +81,9 @@ typedef struct nct_args {
     int64_t samples, logprobs;
     int64_t extract; /* 0 code */
     double max_time; /* seconds */
+    int64_t style, strategy, chunk, overlap; /* sum */
+    const char *sum_length, *sum_lang, *focus;
+    bool plan, each, together;
     bool chat, bos, count, skip_special; /* tokenize, detokenize */
     int64_t prefill, tokens;             /* eval */
     const char *logits;

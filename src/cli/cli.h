@@ -77,6 +77,7 @@ int nct_cache_list_main(nct_cli *cli);
 int nct_cache_prune_main(nct_cli *cli);
 int nct_cache_rm_main(nct_cli *cli);
 int nct_cache_warm_main(nct_cli *cli);
+int nct_sum_main(nct_cli *cli);
 int nct_session_list_main(nct_cli *cli);
 int nct_session_show_main(nct_cli *cli);
 int nct_session_export_main(nct_cli *cli);

@@ -24,6 +24,20 @@ static const nct_command commands[] = {
      "How stdin is read, and what is refused: noctule help pipes. A checkpoint without a chat template is\n"
      "continued as plain text.\n",
      nct_run_main},
+    {"sum", NCT_CMD_SUM, "[FILE...|-]", "summarises texts of any length",
+     "A text that fits the context is summarised in one go. A longer one is cut where its structure allows, before\n"
+     "headings, between paragraphs, between sentences, blocks of code and tables whole; the parts are summarised,\n"
+     "and then their summaries, eight at a time. What was answered is kept in $XDG_CACHE_HOME/noctule/sum (removed\n"
+     "by noctule cache rm --all; --cache off keeps none): a command that was stopped goes on from there when it is\n"
+     "given again. Without --seed the seed follows from the text.\n"
+     "\n"
+     "-o may hold {dir}, {stem}, {name} and {ext} of the input. --json adds parts[]: byte ranges and their summaries.\n"
+     "\n"
+     "  noctule sum report.txt --style bullets --length 150w\n"
+     "  pdftotext -layout paper.pdf - | noctule sum --focus \"methods and limits\" --lang zh\n"
+     "  noctule sum --plan war-and-peace.txt\n"
+     "  noctule sum *.txt -o '{dir}/{stem}.sum.md'\n",
+     nct_sum_main},
     {"info", NCT_CMD_INFO, "[MODEL]", "what a checkpoint holds, and the memory it needs",
      "  noctule info\n"
      "  noctule info -v model.gguf    (every tensor)\n"

@@ -386,7 +386,7 @@ static void keep_pages(const nct_cli *cli, const nct_knobs *knobs, char *folder,
     bool whole = command == NCT_CMD_CACHE_WARM || a->session || a->go_on; /* a named session is kept whole */
     if (a->dry_run)
         o->kv_folder = NULL;
-    if (a->dry_run || !(command & (NCT_CMD_RUN | NCT_CMD_CHAT | NCT_CMD_CACHE_WARM)) ||
+    if (a->dry_run || !(command & (NCT_CMD_RUN | NCT_CMD_CHAT | NCT_CMD_SUM | NCT_CMD_CACHE_WARM)) ||
         !nct_pages_folder(cli, folder, n_folder))
         return;
     o->kv_folder = folder;

@@ -25,14 +25,16 @@ enum {
     FREQ = NCT_CMD_FREQ,
     FILTER = NCT_CMD_FILTER,
     CORPUS = FREQ | FILTER,
-    GENERATE = RUN | CHAT,
+    SUM = NCT_CMD_SUM,
+    TALK = RUN | CHAT, /* a prompt and what goes with it */
+    GENERATE = TALK | SUM,
     SESSION = NCT_CMD_SESSION,
     WARM = NCT_CMD_CACHE_WARM,
     TELL = NCT_CMD_CACHE_STAT | NCT_CMD_CACHE_LIST,
     PAGES = TELL | NCT_CMD_CACHE_PRUNE | NCT_CMD_CACHE_RM,
     COMPUTE = GENERATE | WARM | PPL | LOGITS | BENCH | COUNTS | DEPTH | QUIZ,
     LOAD = COMPUTE | INFO | TOKENIZE | DETOKENIZE | DRIFT,
-    REPORT = RUN | INFO | TOKENIZE | DETOKENIZE | PPL | LOGITS | DRIFT | DOCTOR,
+    REPORT = RUN | SUM | INFO | TOKENIZE | DETOKENIZE | PPL | LOGITS | DRIFT | DOCTOR,
     ALL = LOAD | CORPUS | SESSION | PAGES | MEM | DOCTOR | CONVERT | NCT_CMD_HELP | NCT_CMD_VERSION,
 };
 
@@ -41,11 +43,11 @@ enum {
 
 const nct_option nct_option_table[] = {
     /* the prompt */
-    {"prompt", NCT_KIND_TEXT, GENERATE, "Prompt", FIELD(prompt),
+    {"prompt", NCT_KIND_TEXT, TALK, "Prompt", FIELD(prompt),
      .help = "the instruction; chat: the first turn", .shorts = "p", .value = "TEXT", .words = "empty"},
     {"file", NCT_KIND_LIST, GENERATE | WARM, "Prompt", FIELD(files),
      .help = "content, before the instruction; repeatable, - is stdin", .shorts = "f", .value = "PATH"},
-    {"recursive", NCT_KIND_FLAG, GENERATE | WARM, "Prompt", FIELD(recursive),
+    {"recursive", NCT_KIND_FLAG, TALK | WARM, "Prompt", FIELD(recursive),
      .help = "take the files of folders named with -f", .shorts = "R"},
     {"system", NCT_KIND_TEXT, GENERATE | WARM | TOKENIZE, "Prompt", FIELD(system), .help = "system prompt",
      .shorts = "sys", .value = "TEXT|@FILE", .words = "empty"},
@@ -63,9 +65,9 @@ const nct_option nct_option_table[] = {
      .shorts = "T", .value = "NAME|FILE"},
     {"parse-special", NCT_KIND_FLAG, GENERATE | WARM | TOKENIZE, "Prompt", FIELD(parse_special),
      .help = "let <|im_end|> and its like in content act as markers"},
-    {"tools", NCT_KIND_TEXT, GENERATE | WARM | TOKENIZE, "Prompt", FIELD(tools),
+    {"tools", NCT_KIND_TEXT, TALK | WARM | TOKENIZE, "Prompt", FIELD(tools),
      .help = "tool definitions for the template, a JSON array as OpenAI's", .value = "@FILE|JSON"},
-    {"overflow", NCT_KIND_CHOICE, GENERATE, "Prompt", FIELD(overflow),
+    {"overflow", NCT_KIND_CHOICE, TALK, "Prompt", FIELD(overflow),
      .help = "content that does not fit: keep its head or tail, or drop its middle, and say so",
      .value = "error|head|tail|middle", .standard = "error", .words = "error|chunk|head|tail|middle"},
     {"allow-empty", NCT_KIND_FLAG, RUN, "Prompt", FIELD(allow_empty), .help = "go on when stdin is empty"},
@@ -95,10 +97,10 @@ const nct_option nct_option_table[] = {
      .help = "print the reasoning on stderr"},
     {"ignore-eos", NCT_KIND_FLAG, GENERATE, "Answer", FIELD(ignore_eos),
      .help = "do not end at the model's end token"},
-    {"timeout", NCT_KIND_TIME, GENERATE, "Answer", FIELD(timeout),
+    {"timeout", NCT_KIND_TIME, TALK, "Answer", FIELD(timeout),
      .help = "end the answer after 90s, 5m, 1h30m", .value = "DURATION", .standard = "none", .low = 1e-3,
      .high = 1e7},
-    {"max-time", NCT_KIND_TIME, RUN, "Answer", FIELD(max_time), .help = "the same for the whole command",
+    {"max-time", NCT_KIND_TIME, RUN | SUM, "Answer", FIELD(max_time), .help = "the same for the whole command",
      .value = "DURATION", .standard = "none", .low = 1e-3, .high = 1e7},
     {"samples", NCT_KIND_COUNT, RUN, "Answer", FIELD(samples),
      .help = "that many answers over one reading of the prompt", .value = "N", .standard = "1", .low = 1, .high = 1e6},
@@ -141,10 +143,31 @@ const nct_option nct_option_table[] = {
      .words = "-s is the seed in llama.cpp and the system prompt in llm, so it is neither here\n"
               "try: --seed N\n     -sys TEXT"},
 
+    /* summaries */
+    {"style", NCT_KIND_CHOICE, SUM, "Summary", FIELD(style), .help = "its form",
+     .value = "abstract|bullets|tldr|outline|minutes", .standard = "abstract",
+     .words = "abstract|bullets|tldr|outline|minutes"},
+    {"length", NCT_KIND_TEXT, SUM, "Summary", FIELD(sum_length), .help = "about how long: 60, 150 or 400 words, or N",
+     .value = "short|medium|long|Nw", .standard = "as it comes"},
+    {"lang", NCT_KIND_TEXT, SUM, "Summary", FIELD(sum_lang), .help = "language of the summary: a code or its name",
+     .value = "auto|en|zh|...", .standard = "that of the text"},
+    {"focus", NCT_KIND_TEXT, SUM, "Summary", FIELD(focus), .help = "what matters most", .value = "TEXT"},
+    {"strategy", NCT_KIND_CHOICE, SUM, "Summary", FIELD(strategy),
+     .help = "in one go; parts and then a summary of their summaries; or part by part, the summary so far going along",
+     .value = "auto|direct|map-reduce|refine", .standard = "direct where it fits, else map-reduce",
+     .words = "auto|direct|map-reduce|refine"},
+    {"chunk", NCT_KIND_COUNT, SUM, "Summary", FIELD(chunk), .help = "most tokens of a part", .value = "N",
+     .standard = "what fits, up to 48k", .low = 32, .high = 1e9},
+    {"overlap", NCT_KIND_COUNT, SUM, "Summary", FIELD(overlap), .help = "tokens that a part repeats of the one before",
+     .value = "N", .standard = "0", .high = 1e9},
+    {"plan", NCT_KIND_FLAG, SUM, "Summary", FIELD(plan), .help = "say how it would be done and how long it takes, and stop"},
+    {"each", NCT_KIND_FLAG, SUM, "Summary", FIELD(each), .help = "a summary of every file", .standard = "so it is"},
+    {"together", NCT_KIND_FLAG, SUM, "Summary", FIELD(together), .help = "one summary of all files"},
+
     /* sessions */
-    {"session", NCT_KIND_TEXT, GENERATE, "Session", FIELD(session),
+    {"session", NCT_KIND_TEXT, TALK, "Session", FIELD(session),
      .help = "go on with the conversation of this name, or begin it; it is saved with every answer", .value = "NAME"},
-    {"continue", NCT_KIND_FLAG, GENERATE, "Session", FIELD(go_on), .help = "go on with the newest conversation"},
+    {"continue", NCT_KIND_FLAG, TALK, "Session", FIELD(go_on), .help = "go on with the newest conversation"},
 
     /* chat */
     {"script", NCT_KIND_FLAG, CHAT, "Chat", FIELD(script),
@@ -396,7 +419,7 @@ const nct_option nct_option_table[] = {
      .help = "short for --format json", .words = "format=json"},
     {"stats", NCT_KIND_FLAG, GENERATE, "Output", FIELD(stats),
      .help = "one line of counts and speeds on stderr", .standard = "on a terminal"},
-    {"sources", NCT_KIND_FLAG, GENERATE, "Output", FIELD(sources),
+    {"sources", NCT_KIND_FLAG, TALK, "Output", FIELD(sources),
      .help =
          "the input's lines that block-sparse attention chose most for the answer, on stderr or in JSON; a "
          "diagnostic"},
@@ -423,9 +446,9 @@ const nct_option nct_option_table[] = {
     /* what fingers type */
     {"flash-attn", NCT_KIND_NOOP, GENERATE, NULL, NO_FIELD, .shorts = "fa",
      .words = "attention has one form here"},
-    {"no-conversation", NCT_KIND_NOOP, GENERATE, NULL, NO_FIELD, .shorts = "no-cnv",
+    {"no-conversation", NCT_KIND_NOOP, TALK, NULL, NO_FIELD, .shorts = "no-cnv",
      .words = "run answers once and ends"},
-    {"single-turn", NCT_KIND_NOOP, GENERATE, NULL, NO_FIELD, .shorts = "st",
+    {"single-turn", NCT_KIND_NOOP, TALK, NULL, NO_FIELD, .shorts = "st",
      .words = "run answers once and ends"},
 };
 
