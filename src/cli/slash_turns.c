@@ -12,19 +12,37 @@ static void changed(nct_chat *c) {
     nct_chat_save(c);
 }
 
-/* Turns come in pairs: what was said and what was answered. */
+/* A turn of the user's begins what belongs together: it, the answer, and results of tools with theirs. */
+static bool is_said(const nct_turn *turn) { return strcmp(turn->role, "user") == 0; }
+
+static size_t count_said(const nct_talk *t) {
+    size_t n = 0;
+    for (size_t i = 0; i < t->n_turns; i++)
+        n += is_said(&t->turn[i]);
+    return n;
+}
+
+/* Where the user's turn of this number begins, from 0; the end where there are fewer. */
+static size_t find_said(const nct_talk *t, size_t number) {
+    size_t i = 0;
+    for (; i < t->n_turns; i++)
+        if (is_said(&t->turn[i]) && number-- == 0)
+            break;
+    return i;
+}
+
 bool nct_slash_undo(nct_chat *c, char *rest) {
     int64_t n = 1;
     if (*rest && !nct_parse_count(rest, 1, 1e6, &n)) {
         nct_tell("  /undo takes a number of turns, not '%s'\n", rest);
         return true;
     }
-    size_t pairs = c->talk.n_turns / 2, dropped = (size_t)n < pairs ? (size_t)n : pairs;
-    nct_talk_cut(&c->talk, 2 * (pairs - dropped));
+    size_t said = count_said(&c->talk), dropped = (size_t)n < said ? (size_t)n : said;
+    nct_talk_cut(&c->talk, find_said(&c->talk, said - dropped));
     if (dropped)
         changed(c);
     if (dropped)
-        nct_tell("  %zu turn%s dropped, %zu left\n", dropped, dropped == 1 ? "" : "s", pairs - dropped);
+        nct_tell("  %zu turn%s dropped, %zu left\n", dropped, dropped == 1 ? "" : "s", said - dropped);
     else
         nct_tell("  nothing to undo\n");
     return true;
@@ -149,26 +167,26 @@ static size_t count_lost(nct_chat *c) {
 
 bool nct_slash_forget(nct_chat *c, char *rest) {
     int64_t n = 1;
-    size_t pairs = c->talk.n_turns / 2;
+    size_t said = count_said(&c->talk);
     if (*rest && !nct_parse_count(rest, 1, 1e6, &n)) {
         nct_tell("  /forget takes a number of turns, not '%s'\n", rest);
         return true;
     }
-    size_t dropped = (size_t)n < pairs ? (size_t)n : pairs;
+    size_t dropped = (size_t)n < said ? (size_t)n : said, end = find_said(&c->talk, dropped);
     if (dropped == 0) {
         nct_tell("  nothing to forget\n");
         return true;
     }
-    if (c->files.text.n && c->files_turn < 2 * dropped)
+    if (c->files.text.n && c->files_turn < end)
         nct_prompt_close(&c->files);
-    nct_talk_forget(&c->talk, 2 * dropped);
+    nct_talk_forget(&c->talk, end);
     nct_error err = {0};
     if (nct_talk_settle(&c->talk, &err) != NCT_OK)
         c->code = nct_say_status(c->cli, &err);
-    c->files_turn = c->files_turn > 2 * dropped ? c->files_turn - 2 * dropped : 0;
+    c->files_turn = c->files_turn > end ? c->files_turn - end : 0;
     changed(c);
     nct_tell("  oldest turns forgotten: %zu, left: %zu; %s tokens are read again with the next\n", dropped,
-             pairs - dropped, c->talk.n_turns ? NCT_N(count_lost(c)) : "no");
+             said - dropped, c->talk.n_turns ? NCT_N(count_lost(c)) : "no");
     return true;
 }
 

@@ -577,6 +577,7 @@ int nct_sum_main(nct_cli *cli) {
         code = go_through(&s, &paths);
         nct_signals_alarm(0);
     }
+    nct_show_close(&s.show);
     nct_talk_close(&s.talk);
     nct_free(s.bias);
     nct_session_close(s.session);

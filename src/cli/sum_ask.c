@@ -37,6 +37,9 @@ static bool answer_path(const nct_sum *s, const int32_t *ids, size_t n_ids, char
                          p->top_k, p->top_p, p->min_p, p->repeat_penalty, p->repeat_last_n, p->presence_penalty,
                          p->frequency_penalty, (unsigned long long)p->seed) == NCT_OK &&
         nct_bytes_add(&key, ids, n_ids * sizeof *ids, NULL) == NCT_OK;
+    if (made)
+        made = nct_bytes_printf(&key, NULL, "|%lld|%d", (long long)s->cli->args.think_budget,
+                                s->cli->args.ignore_eos) == NCT_OK;
     for (size_t i = 0; made && i < s->cli->args.stops.n; i++)
         made = nct_bytes_add_str(&key, s->cli->args.stops.item[i], NULL) == NCT_OK;
     for (size_t i = 0; made && i < s->cli->args.biases.n; i++)
@@ -139,6 +142,8 @@ static int generate(nct_sum *s, const int32_t *ids, size_t n_ids, bool in_thinki
                                   .max_tokens = s->max_tokens,
                                   .find_thinking = !s->talk.plain,
                                   .in_thinking = in_thinking,
+                                  .has_budget = a->think_budget != NCT_UNSET,
+                                  .budget = a->think_budget != NCT_UNSET ? (size_t)a->think_budget : 0,
                                   .ignore_eos = a->ignore_eos,
                                   .continuation = s->talk.plain,
                                   .stops = &a->stops,
