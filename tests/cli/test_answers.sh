@@ -109,17 +109,20 @@ exits 0; same out plain.txt "time enough changes nothing"
 
 # ---- kill -USR1 asks how far it has come
 # once it answers, its handlers stand
+: >err
+rm -f pid streamed
 sh -c 'echo $$ >pid; exec "$0" "$@"' "$NOCTULE" run -X exact=1 --isa ref -t 1 --ignore-eos -n 900 --temp 1 --seed 1 Hello \
-    2>err </dev/null | cat >out &
+    2>err </dev/null | cat >streamed &
 last="kill -USR1"
 tries=0
-until [ -s err ] || [ $tries -gt 1200 ]; do
+until grep -q ' so far' err || [ $tries -gt 1200 ]; do
     tries=$((tries + 1))
-    [ ! -s out ] || kill -USR1 "$(cat pid)" 2>/dev/null || break
+    [ ! -s streamed ] || kill -USR1 "$(cat pid)" 2>/dev/null || break
     sleep 0.05
 done
 kill -INT "$(cat pid)" 2>/dev/null
 wait
 code=0
+: >out
 says " so far"
 finish
