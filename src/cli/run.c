@@ -517,6 +517,20 @@ static int generate_one(run *r) {
     return finish(r);
 }
 
+/* The constraint, if there is one, from its beginning. */
+static int match(run *r) {
+    nct_error err = {0};
+    nct_matcher_close(r->options.matcher);
+    r->options.matcher = NULL;
+    if (!r->constraint)
+        return NCT_EXIT_OK;
+    bool may_think = r->info.thinks && r->talk.options.think != NCT_THINK_OFF;
+    nct_answer_constrain(r->constraint, r->session, r->n_ids, may_think, &r->options, &r->options.matcher, &err);
+    if (err.status == NCT_E_ARGUMENT)
+        return nct_say_error(r->cli, NCT_EXIT_USAGE, "--assistant: %s", err.text);
+    return nct_say_status(r->cli, &err);
+}
+
 static int generate(run *r) {
     int code = NCT_EXIT_OK;
     nct_signals_catch();
@@ -526,12 +540,8 @@ static int generate(run *r) {
         if (i && !as_json(r) && !as_events(r))
             nct_output_write(&r->show.output, "\n", 1); /* an empty line between answers */
         r->options.sample = (uint32_t)i;
-        if (i) { /* a constraint begins anew */
-            nct_matcher_close(r->options.matcher);
-            r->options.matcher = NULL;
-            if ((code = constrain(r)) != NCT_EXIT_OK)
-                break;
-        }
+        if (i && (code = match(r)) != NCT_EXIT_OK)
+            break;
         code = generate_one(r);
         if (*nct_signals_flag() == SIGALRM && isnan(r->cli->args.max_time))
             nct_signals_clear(); /* the time of one answer */
@@ -548,15 +558,10 @@ static int generate(run *r) {
 
 /* What keeps the answer to its constraint; refused here where there is no way to the end. */
 static int constrain(run *r) {
-    nct_error err = {0};
     int code = nct_take_constraint(r->cli, r->engine, &r->sampling, &r->constraint);
     if (code != NCT_EXIT_OK || !r->constraint)
         return code;
-    bool may_think = r->info.thinks && r->talk.options.think != NCT_THINK_OFF;
-    nct_answer_constrain(r->constraint, r->session, r->n_ids, may_think, &r->options, &r->options.matcher, &err);
-    if (err.status == NCT_E_ARGUMENT)
-        return nct_say_error(r->cli, NCT_EXIT_USAGE, "--assistant: %s", err.text);
-    return nct_say_status(r->cli, &err);
+    return match(r);
 }
 
 static int prepare(run *r) {
