@@ -20,7 +20,7 @@ typedef struct nct_list {
     size_t n, capacity;
 } nct_list;
 
-typedef enum nct_format { NCT_FORMAT_TEXT, NCT_FORMAT_JSON, NCT_FORMAT_JSONL } nct_format;
+typedef enum nct_format { NCT_FORMAT_TEXT, NCT_FORMAT_JSON, NCT_FORMAT_JSONL, NCT_FORMAT_EVENTS } nct_format;
 typedef enum nct_when { NCT_AUTO, NCT_ALWAYS, NCT_NEVER } nct_when;
 typedef enum nct_progress {
     NCT_PROGRESS_AUTO,
@@ -76,6 +76,15 @@ typedef struct nct_args {
     int64_t verbose; /* 0, 1, 2 */
 
     bool script, no_history;             /* chat */
+    const char *session;                 /* run, chat */
+    bool go_on;                          /* --continue */
+    const char *template;                /* run: -T */
+    int64_t samples, logprobs;
+    int64_t extract; /* 0 code */
+    double max_time; /* seconds */
+    int64_t style, strategy, chunk, overlap; /* sum */
+    const char *sum_length, *sum_lang, *focus;
+    bool plan, each, together;
     bool chat, bos, count, skip_special; /* tokenize, detokenize */
     int64_t prefill, tokens;             /* eval */
     const char *logits;
@@ -155,6 +164,8 @@ enum {
     NCT_CMD_CACHE_RM = 1 << 20,
     NCT_CMD_CACHE_WARM = 1 << 21,
     NCT_CMD_BENCH_DEPTH = 1 << 22,
+    NCT_CMD_SUM = 1 << 23,
+    NCT_CMD_SESSION = 1 << 24, /* all of them */
     NCT_CMD_FREQ = 1 << 25,
     NCT_CMD_FILTER = 1 << 26,
     NCT_CMD_BENCH_SPEC = 1 << 27,

@@ -9,6 +9,7 @@
 #include "base/json.h"
 #include "cli/open.h"
 #include "cli/output.h"
+#include "cli/sum.h"
 #include "store/folder.h"
 
 enum { NAME_AT = 17, NAME_SHOWN = 12, JOURNAL_BYTES = 2 << 20 };
@@ -348,6 +349,8 @@ int nct_cache_rm_main(nct_cli *cli) {
         else
             nct_say_note(cli, "%s removed", NCT_BYTES(removed));
     }
+    if (code == NCT_EXIT_OK && a->all && !nct_sum_forget())
+        code = nct_say_error(cli, NCT_EXIT_FAILURE, "what noctule sum kept cannot be removed");
     close_pages(&p);
     return code;
 }

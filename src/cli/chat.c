@@ -1,304 +1,58 @@
 /* The conversation at a terminal. */
-#include "cli/chat.h"
+#include "cli/slash.h"
 
-#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 
 #include "base/clock.h"
-#include "base/json.h"
 #include "base/map.h"
+#include "cli/compose.h"
 #include "cli/constrain.h"
 #include "cli/input.h"
 #include "cli/open.h"
 #include "cli/overflow.h"
 
-enum { PLAIN_TOKENS = 256, PATH_BYTES = 4096, NAME = 32 };
+enum { PATH_BYTES = 4096, HISTORY_BYTES = 16384 };
 #define TWICE_NS 1000000000u /* a second Ctrl-C within this leaves */
 
-/* ------------------------------------------------------------------ how an answer ends */
+/* ------------------------------------------------------------------ the session */
 
-static void print_stats(const nct_chat *c, const nct_answer *a) {
-    if (c->cli->args.quiet || (!c->cli->term.err_tty && !c->cli->args.stats))
+void nct_chat_save(nct_chat *c) {
+    if (!c->saves || c->talk.n_turns == 0)
         return;
-    nct_bytes line = {0};
-    nct_bytes_printf(&line, NULL, "  (");
-    if (a->n_cached)
-        nct_bytes_printf(&line, NULL, "%s cached · ", NCT_N(a->n_cached));
-    nct_bytes_printf(&line, NULL, "%s in · %s out", NCT_N(a->n_prompt - a->n_cached), NCT_N(a->n_ids));
-    if (a->n_decode)
-        nct_bytes_printf(&line, NULL, " · %.1f t/s", nct_rate(a->n_decode, a->decode_s));
-    nct_spec_line(a, &line);
-    nct_bytes_printf(&line, NULL, " · context %s/%s)", NCT_N((uint64_t)nct_session_length(c->session)),
-                     NCT_N((uint64_t)nct_session_limit(c->session)));
-    if (line.data)
-        nct_say_dim(c->cli, "%s", line.data);
-    nct_bytes_reset(&line);
+    if (nct_kept_save(&c->kept, &c->info, &c->talk) != NCT_EXIT_OK)
+        c->saves = false; /* said once */
 }
 
-/* What the model asks for, and how to answer it. */
-static void print_calls(const nct_chat *c, const nct_answer *a) {
-    nct_json *calls = NULL;
-    if (nct_json_parse("calls", a->calls, strlen(a->calls), &calls, NULL) != NCT_OK)
+/* The line of leaving. */
+static void tell_saved(const nct_chat *c) {
+    if (!c->saves || !c->kept.there || c->talk.n_turns == 0 || c->cli->args.quiet || !c->cli->term.err_tty)
         return;
-    for (const nct_json *call = nct_json_first(calls); call; call = nct_json_next(call)) {
-        const nct_json *function = nct_json_get(call, "function");
-        nct_say_note(c->cli, "tool call: %s %s    (/tool RESULT answers it)",
-                     nct_json_string(nct_json_get(function, "name"), ""),
-                     nct_json_string(nct_json_get(function, "arguments"), ""));
-    }
-    nct_json_close(calls);
-}
-
-/* Ends the line that the answer stands on, and says why it is no longer. */
-static void print_end(nct_chat *c, const nct_answer *a) {
-    nct_show_end(&c->show);
-    const char *mark = a->finish == NCT_FINISH_INTERRUPTED ? "[stopped]"
-                       : a->finish == NCT_FINISH_TIMEOUT   ? "[time is up]"
-                                                           : NULL;
-    size_t n_read = a->n_cached + a->n_prefill;
-    char reading[128];
-    if (mark && a->n_ids == 0 && n_read < a->n_prompt) { /* while the prompt was read */
-        snprintf(reading, sizeof reading, "[%s: %s of %s tokens are read; the same turn goes on from there]",
-                 a->finish == NCT_FINISH_TIMEOUT ? "time is up" : "stopped", NCT_N(n_read),
-                 NCT_N(a->n_prompt));
-        mark = reading;
-    }
-    if (a->finish == NCT_FINISH_LENGTH)
-        mark = nct_session_length(c->session) >= nct_session_limit(c->session)
-                   ? "[the context is full: /clear or /undo]"
-                   : "[cut at -n]";
-    if (c->show.output.tty && mark)
-        nct_output_print(&c->show.output, c->cli->term.out_color ? "%s\033[2m%s\033[0m" : "%s%s",
-                         a->text.n && a->text.data[a->text.n - 1] != '\n' ? " " : "", mark);
-    if (c->show.output.last != '\n')
-        nct_output_write(&c->show.output, "\n", 1);
-    nct_output_flush(&c->show.output);
-    if (!c->show.output.tty && mark)
-        nct_say_note(c->cli, "%s", mark);
-}
-
-/* A turn that does not fit: the line of exit 4, and the conversation stays as it was. */
-static int say_overflow(const nct_chat *c, size_t n_ids) {
-    size_t limit = (size_t)nct_session_limit(c->session), most = (size_t)c->info.long_positions;
-    char longer[128] = "";
-    if (limit < most && n_ids <= most)
-        snprintf(longer, sizeof longer, "\n     noctule chat --rope long ...    (a new chat, which holds %s)",
-                 NCT_N(most));
-    return nct_say_error(c->cli, NCT_EXIT_CONTEXT,
-                         "the conversation would be %s tokens; the context holds %s\n"
-                         "try: /undo\n     /clear%s",
-                         NCT_N(n_ids), NCT_N(limit), longer);
-}
-
-size_t nct_chat_max_tokens(const nct_chat *c) {
-    int64_t asked = c->cli->args.max_tokens;
-    return asked != NCT_UNSET ? (size_t)asked : c->talk.plain ? PLAIN_TOKENS : 0;
-}
-
-/* ------------------------------------------------------------------ sources */
-
-/* Counters that stand at zero. */
-static int open_sources(nct_chat *c) {
-    nct_error err = {0};
-    if (c->sources.count)
-        nct_sources_clear(&c->sources);
-    else
-        nct_sources_open(&c->info, c->session, &c->sources, &err);
-    return c->code = nct_say_status(c->cli, &err);
-}
-
-static void count_choice(void *chat, const nct_choice *choice) {
-    nct_sources_count(&((nct_chat *)chat)->sources, choice);
-}
-
-static void show_progress(void *chat, int done, int total) {
-    nct_show_progress(&((nct_chat *)chat)->show, done, total);
-}
-
-/* Reads the answer once more, as one prompt: its rows choose what they chose. */
-static int count_again(nct_chat *c) {
-    size_t first = c->n_prompt - 1, n = (size_t)nct_session_length(c->session) - first;
-    void *ids = NULL;
-    nct_error err = {0};
-    nct_feed_options feed = {
-        .stop = nct_signals_flag(), .progress = show_progress, .on_choice = count_choice, .context = c};
-    if (open_sources(c) != NCT_EXIT_OK)
-        return c->code;
-    nct_status status = nct_alloc(&ids, n, sizeof(int32_t), &err);
-    if (status == NCT_OK) {
-        memcpy(ids, nct_session_tokens(c->session) + first, n * sizeof(int32_t));
-        status = nct_session_rewind(c->session, (int)first, &err);
-    }
-    nct_meter_begin(c->cli, "looking", &c->show.meter);
-    if (status == NCT_OK)
-        status = nct_session_feed(c->session, ids, n, &feed, &err);
-    nct_meter_end(&c->show.meter);
-    nct_free(ids);
-    c->has_sources = status == NCT_OK;
-    if (!c->has_sources) /* what the session holds of the answer is incomplete */
-        c->n_prompt = 0;
-    return status == NCT_E_STOPPED ? NCT_EXIT_INTERRUPT : nct_say_status(c->cli, &err);
-}
-
-/* What the user's turns hold: the files, and what was typed. *texts is freed with nct_free, names by the caller's
- * buffer. */
-static nct_status list_texts(const nct_chat *c, nct_source_text **texts, char (*names)[NAME], size_t *n,
-                             nct_error *err) {
-    const nct_bytes *files = &c->files.text;
-    void *p = NULL;
-    NCT_TRY(nct_alloc(&p, c->files.n_parts + c->talk.n_turns, sizeof **texts, err));
-    *texts = p;
-    *n = 0;
-    for (size_t i = 0; i < c->talk.n_turns; i++) {
-        const nct_bytes *said = &c->talk.turn[i].content;
-        size_t typed = 0;
-        if (strcmp(c->talk.turn[i].role, "user") != 0)
-            continue;
-        if (i == 0 && files->n && said->n >= files->n && memcmp(said->data, files->data, files->n) == 0) {
-            for (size_t k = 0; k < c->files.n_parts; k++)
-                (*texts)[(*n)++] = nct_source_text_of(&c->files.part[k], files);
-            typed = files->n;
-        }
-        while (typed < said->n && said->data[typed] == '\n')
-            typed++;
-        snprintf(names[i], NAME, "turn %zu", i / 2 + 1);
-        (*texts)[(*n)++] = (nct_source_text){
-            .name = names[i], .text = said->data ? said->data + typed : "", .n = said->n - typed};
-    }
-    return NCT_OK;
-}
-
-static nct_status print_sources(const nct_chat *c, size_t n_most, nct_error *err) {
-    nct_source_text *texts = NULL;
-    nct_source *found = NULL;
-    void *names = NULL;
-    size_t n_texts = 0, n_found = 0;
     nct_report report;
-    nct_status status = nct_alloc(&names, c->talk.n_turns, NAME, err);
-    if (status == NCT_OK)
-        status = list_texts(c, &texts, names, &n_texts, err);
-    if (status == NCT_OK)
-        status = nct_sources_find(&c->sources, c->engine, nct_session_tokens(c->session), c->n_prompt, texts,
-                                  n_texts, n_most, &found, &n_found, err);
     nct_session_report(c->session, &report);
-    if (status == NCT_OK)
-        nct_sources_print(c->cli, found, n_found, nct_sources_any(&c->sources), report.chooses_from);
-    nct_free(texts);
-    nct_free(names);
-    nct_free(found);
-    return status;
+    bool pages = report.kv_written_bytes || report.n_taken;
+    nct_say_dim(c->cli, "session %s saved%s%s%s · resume: noctule chat --session %s", c->kept.name,
+                pages ? " (KV " : "", pages ? NCT_BYTES(report.kv_bytes) : "", pages ? ")" : "", c->kept.name);
 }
 
-void nct_chat_sources(nct_chat *c, size_t n) {
-    nct_error err = {0};
-    if (c->n_prompt == 0) {
-        nct_say_dim(c->cli, "  no answer to tell sources of");
-        return;
-    }
-    if (!c->has_sources && count_again(c) != NCT_EXIT_OK)
-        return;
-    if (print_sources(c, n, &err) != NCT_OK)
-        c->code = nct_say_status(c->cli, &err);
+static int resume(nct_chat *c) {
+    if (!c->kept.there)
+        return NCT_EXIT_OK;
+    int code = nct_kept_load(&c->kept, &c->info, &c->talk);
+    c->files_turn = c->talk.n_turns;
+    return code;
 }
 
-/* ------------------------------------------------------------------ an answer */
+/* ------------------------------------------------------------------ a turn */
 
-/* The matcher of an answer to so many tokens; after a failure, which is said, false. */
-static bool constrain(nct_chat *c, size_t n_ids, nct_answer_options *options) {
-    nct_error err = {0};
-    bool may_think = c->info.thinks && c->talk.options.think != NCT_THINK_OFF;
-    if (!c->constraint)
-        return true;
-    c->code = nct_constraint_check(c->cli); /* /set may have brought a stop string */
-    if (c->code == NCT_EXIT_OK &&
-        nct_answer_constrain(c->constraint, c->session, n_ids, may_think, options, &options->matcher, &err) != NCT_OK)
-        c->code = nct_say_status(c->cli, &err);
-    return c->code == NCT_EXIT_OK;
-}
-
-bool nct_chat_answer(nct_chat *c) {
-    const nct_args *a = &c->cli->args;
-    int32_t *ids = NULL;
-    size_t n_ids = 0;
-    nct_error err = {0};
-    nct_answer_options options = {.sampling = c->sampling,
-                                  .continuation = c->talk.plain,
-                                  .find_thinking = !c->talk.plain,
-                                  .has_budget = a->think_budget != NCT_UNSET,
-                                  .budget = a->think_budget != NCT_UNSET ? (size_t)a->think_budget : 0,
-                                  .tools = c->talk.options.tools,
-                                  .ignore_eos = a->ignore_eos,
-                                  .stops = &a->stops,
-                                  .emit = nct_show_piece,
-                                  .progress = nct_show_progress,
-                                  .context = &c->show};
-    options.sampling.seed += c->retries;
-    options.max_tokens = nct_chat_max_tokens(c);
-    c->n_prompt = 0;
-    c->has_sources = false;
-    if (a->sources) {
-        if (open_sources(c) != NCT_EXIT_OK)
-            return false;
-        options.on_choice = nct_sources_count;
-        options.choice_context = &c->sources;
-    }
-    if (nct_talk_prompt(&c->talk, NULL, &ids, &n_ids, &options.in_thinking, &err) != NCT_OK) {
-        c->code = nct_say_status(c->cli, &err);
-        return false;
-    }
-    if (n_ids > (size_t)nct_session_limit(c->session)) {
-        c->code = say_overflow(c, n_ids);
-        nct_free(ids);
-        return false;
-    }
-    c->code = nct_check_room(c->cli, c->engine, c->session, n_ids + nct_answer_reserve(c->cli));
-    if (c->code != NCT_EXIT_OK || !constrain(c, n_ids, &options)) {
-        nct_free(ids);
-        return false;
-    }
-    nct_answer made = {0};
-    c->show.answer = &made;
-    nct_signals_alarm(isnan(a->timeout) ? 0 : a->timeout);
-    nct_meter_begin(c->cli, "reading", &c->show.meter);
-    nct_status status = nct_answer_make(c->engine, c->session, ids, n_ids, &options, &made, &err);
-    nct_meter_end(&c->show.meter);
-    nct_signals_alarm(0);
-    bool taken = status == NCT_OK && made.n_ids > 0;
-    if (status == NCT_OK) {
-        print_end(c, &made);
-        if (made.calls)
-            print_calls(c, &made);
-        if (made.n_ids)
-            print_stats(c, &made);
-        if (made.finish == NCT_FINISH_INTERRUPTED)
-            c->interrupted_ns = nct_clock_ns();
-        if (taken && (status = nct_talk_answered(&c->talk, &made, &err)) != NCT_OK)
-            taken = false;
-    }
-    if (status != NCT_OK)
-        c->code = nct_say_status(c->cli, &err);
-    if (taken) {
-        c->n_prompt = n_ids;
-        c->has_sources = a->sources;
-        if (a->sources)
-            nct_chat_sources(c, NCT_CHAT_SOURCES);
-    }
-    c->show.answer = NULL;
-    nct_answer_close(&made);
-    nct_matcher_close(options.matcher);
-    nct_free(ids);
-    return taken;
-}
-
-/* The user's turn; the files stand before the first. */
+/* The user's turn; files stand before the one that they were named for. */
 static nct_status say_with_files(nct_chat *c, const char *text, size_t n, nct_error *err) {
     nct_bytes message = {0};
     const nct_bytes *files = &c->files.text;
     nct_status status = NCT_OK;
-    if (files->n && c->talk.n_turns == 0) {
+    if (files->n && c->files_turn == c->talk.n_turns) {
         status = nct_bytes_add(&message, files->data, files->n, err);
         if (status == NCT_OK)
             status = nct_bytes_add_str(&message, files->data[files->n - 1] == '\n' ? "\n" : "\n\n", err);
@@ -311,40 +65,65 @@ static nct_status say_with_files(nct_chat *c, const char *text, size_t n, nct_er
     return status;
 }
 
-/* A first turn, for counting. */
-typedef struct first_turn {
+/* A turn with files, for counting. */
+typedef struct next_turn {
     nct_chat *chat;
     const char *text;
     size_t n;
-} first_turn;
+} next_turn;
 
-static nct_status count_first(void *context, size_t *n_ids, nct_error *err) {
-    first_turn *first = context;
-    nct_talk *talk = &first->chat->talk;
+static nct_status count_next(void *context, size_t *n_ids, nct_error *err) {
+    next_turn *next = context;
+    nct_talk *talk = &next->chat->talk;
     int32_t *ids = NULL;
+    size_t before = talk->n_turns;
     bool thinking;
-    nct_status status = say_with_files(first->chat, first->text, first->n, err);
+    nct_status status = say_with_files(next->chat, next->text, next->n, err);
     if (status == NCT_OK)
         status = nct_talk_prompt(talk, NULL, &ids, n_ids, &thinking, err);
-    nct_talk_cut(talk, 0);
+    nct_talk_cut(talk, before);
     nct_free(ids);
     return status;
 }
 
-/* Files that are too long for the first turn, as --overflow says. */
+nct_status nct_chat_next_begins(nct_chat *c, int32_t **ids, size_t *n_ids, nct_error *err) {
+    static const char *const said[] = {"a", "Z"};
+    int32_t *with[2] = {NULL, NULL};
+    size_t n[2] = {0, 0}, before = c->talk.n_turns, same = 0;
+    bool thinking;
+    nct_status status = NCT_OK;
+    for (int i = 0; i < 2 && status == NCT_OK; i++) {
+        status = say_with_files(c, said[i], 1, err);
+        if (status == NCT_OK)
+            status = nct_talk_prompt(&c->talk, NULL, &with[i], &n[i], &thinking, err);
+        nct_talk_cut(&c->talk, before);
+    }
+    while (status == NCT_OK && same < n[0] && same < n[1] && with[0][same] == with[1][same])
+        same++;
+    nct_free(with[1]);
+    if (status != NCT_OK) {
+        nct_free(with[0]);
+        return status;
+    }
+    *ids = with[0];
+    *n_ids = same;
+    return NCT_OK;
+}
+
+/* Files that are too long for their turn, as --overflow says. */
 static int fit_files(nct_chat *c, const char *text, size_t n) {
-    first_turn first = {c, text, n};
+    next_turn next = {c, text, n};
     nct_fit fit = {.cli = c->cli,
                    .engine = c->engine,
                    .prompt = &c->files,
                    .limit = (size_t)nct_session_limit(c->session),
-                   .encode = count_first,
-                   .context = &first};
+                   .encode = count_next,
+                   .context = &next};
     nct_error err = {0};
     size_t n_dropped;
-    if (c->talk.n_turns || c->files.text.n == 0)
+    if (c->talk.n_turns != c->files_turn || c->files.text.n == 0)
         return NCT_EXIT_OK;
-    if (count_first(&first, &fit.n_ids, &err) != NCT_OK)
+    if (count_next(&next, &fit.n_ids, &err) != NCT_OK)
         return nct_say_status(c->cli, &err);
     return nct_overflow_fit(&fit, &n_dropped);
 }
@@ -363,8 +142,7 @@ bool nct_chat_tell(nct_chat *c, const char *text, size_t n) {
     return false;
 }
 
-/* A turn and its answer. A turn without an answer is taken back, so that it can be sent again. */
-static void send(nct_chat *c, const char *text, size_t n) {
+void nct_chat_send(nct_chat *c, const char *text, size_t n) {
     nct_error err = {0};
     size_t before = c->talk.n_turns;
     c->code = fit_files(c, text, n);
@@ -382,12 +160,12 @@ static void send(nct_chat *c, const char *text, size_t n) {
 /* What was typed, or a record of a script. False: leave. */
 static bool take(nct_chat *c, char *text, size_t n) {
     if (n >= 2 && text[0] == '/' && text[1] == '/') {
-        send(c, text + 1, n - 1);
+        nct_chat_send(c, text + 1, n - 1);
         return true;
     }
-    if (text[0] == '/')
+    if (text[0] == '/' && !memchr(text, '\n', n)) /* a paste of paths is a text */
         return nct_chat_obey(c, text);
-    send(c, text, n);
+    nct_chat_send(c, text, n);
     return true;
 }
 
@@ -401,12 +179,12 @@ static nct_typed read_message(nct_chat *c, nct_bytes *message) {
     message->n = 0;
     for (;;) {
         typed = nct_editor_read(c->editor, first ? ">>> " : "... ", &line);
-        if (typed != NCT_TYPED_LINE)
+        if (typed != NCT_TYPED_LINE && typed != NCT_TYPED_MORE)
             break;
         size_t n = line.n;
         const char *text = line.data;
-        bool more = block;
-        if (first && n >= 3 && memcmp(text, "\"\"\"", 3) == 0) {
+        bool more = block || typed == NCT_TYPED_MORE, one = !memchr(text, '\n', n);
+        if (first && one && n >= 3 && memcmp(text, "\"\"\"", 3) == 0) {
             block = more = true;
             text += 3;
             n -= 3;
@@ -414,7 +192,7 @@ static nct_typed read_message(nct_chat *c, nct_bytes *message) {
         if (block && n >= 3 && memcmp(text + n - 3, "\"\"\"", 3) == 0) {
             n -= 3;
             more = false;
-        } else if (!block && n && text[n - 1] == '\\') {
+        } else if (!block && one && n && text[n - 1] == '\\') {
             n--;
             more = true;
         }
@@ -426,10 +204,8 @@ static nct_typed read_message(nct_chat *c, nct_bytes *message) {
         if (!more)
             break;
     }
-    if (typed ==
-        NCT_TYPED_INTERRUPT) { /* what was typed is thrown away; the caller wants to know if there was any */
-        nct_bytes_add(message, line.data, line.n, NULL);
-    }
+    if (typed == NCT_TYPED_INTERRUPT || typed == NCT_TYPED_EDIT)
+        nct_bytes_add(message, line.data, line.n, NULL); /* is thrown away, or goes to the editor */
     nct_bytes_reset(&line);
     return typed;
 }
@@ -449,11 +225,22 @@ static bool interrupted(nct_chat *c, bool was_empty) {
     return true;
 }
 
+static size_t count_tokens(void *chat, const char *text, size_t n) {
+    const nct_chat *c = chat;
+    int32_t *ids = NULL;
+    size_t n_ids = 0;
+    if (nct_encode(c->engine, text, n, c->cli->args.parse_special, false, &ids, &n_ids, NULL) == NCT_OK)
+        nct_free(ids);
+    return n_ids;
+}
+
 static int converse(nct_chat *c) {
     nct_bytes message = {0};
+    nct_typing_help help = {nct_chat_complete, count_tokens, c};
+    nct_editor_help(c->editor, &help);
     bool stay = true;
     if (c->cli->args.prompt)
-        send(c, c->cli->args.prompt, strlen(c->cli->args.prompt));
+        nct_chat_send(c, c->cli->args.prompt, strlen(c->cli->args.prompt));
     c->code = NCT_EXIT_OK;
     nct_signals_clear();
     while (stay && !c->show.output.failure) {
@@ -471,9 +258,15 @@ static int converse(nct_chat *c) {
         }
         if (typed == NCT_TYPED_END)
             break;
+        if (typed == NCT_TYPED_EDIT) {
+            if (!nct_compose(c->cli, &message))
+                continue;
+            fprintf(stderr, "%s\n", message.n ? message.data : "");
+        }
         if (message.n == 0 || strspn(message.data, " \t\n") == message.n)
             continue;
-        nct_editor_remember(c->editor, message.data);
+        if (message.n <= HISTORY_BYTES)
+            nct_editor_remember(c->editor, message.data);
         stay = take(c, message.data, message.n);
         if (*nct_signals_flag() == SIGTERM || *nct_signals_flag() == SIGHUP) {
             c->code = 128 + (int)*nct_signals_flag();
@@ -516,24 +309,8 @@ static int follow_script(nct_chat *c) {
 
 /* $XDG_STATE_HOME/noctule/history, its folders made; false if there is no place for it. */
 static bool history_path(const nct_cli *cli, char *buf, size_t n_buf) {
-    char folder[PATH_BYTES];
-    const char *state = getenv("XDG_STATE_HOME"), *home = getenv("HOME");
-    if (cli->args.no_history || cli->args.script)
-        return false;
-    bool fits = state && *state == '/'
-                    ? snprintf(folder, sizeof folder, "%s/noctule", state) < (int)sizeof folder
-                : home && *home
-                    ? snprintf(folder, sizeof folder, "%s/.local/state/noctule", home) < (int)sizeof folder
-                    : false;
-    if (!fits)
-        return false;
-    for (char *end = strchr(folder + 1, '/'); end; end = strchr(end + 1, '/')) {
-        *end = 0;
-        mkdir(folder, 0700);
-        *end = '/';
-    }
-    mkdir(folder, 0700);
-    return nct_is_directory(folder) && nct_path_join(buf, n_buf, folder, "history");
+    return !cli->args.no_history && !cli->args.script && nct_state_path("history", buf, n_buf) &&
+           nct_make_folders(buf, false);
 }
 
 static void greet(const nct_chat *c) {
@@ -543,8 +320,11 @@ static void greet(const nct_chat *c) {
     nct_say_dim(cli, "noctule %s · %s · %s · %s · %d thread%s, %s", NOCTULE_VERSION, c->info.name,
                 c->info.weights, NCT_BYTES(c->info.weight_bytes), c->info.n_threads,
                 c->info.n_threads == 1 ? "" : "s", c->info.isa);
-    nct_say_dim(cli, "context 0/%s%s · /help · \"\"\" for several lines · Ctrl-C stops, Ctrl-D leaves",
-                NCT_N((uint64_t)nct_session_limit(c->session)),
+    if (c->talk.n_turns)
+        nct_say_dim(cli, "session %s: %zu turn%s", c->kept.name, c->talk.n_turns / 2,
+                    c->talk.n_turns == 2 ? "" : "s");
+    nct_say_dim(cli, "context %s/%s%s · /help · \"\"\" for several lines · Ctrl-C stops, Ctrl-D leaves",
+                NCT_N(c->n_resumed), NCT_N((uint64_t)nct_session_limit(c->session)),
                 c->talk.plain ? " · no template: the text is continued" : "");
 }
 
@@ -571,14 +351,18 @@ static int read_files(nct_chat *c) {
     return code;
 }
 
-/* Tokens of the first turn as far as it is known, files and -p, and of its answer; 0 if nothing is. */
+/* Tokens that the session will hold as far as is known: what was said, files and -p, and an answer; 0 if nothing is. */
 static int expect(nct_chat *c, size_t *n_expected) {
     const char *prompt = c->cli->args.prompt ? c->cli->args.prompt : "";
-    first_turn first = {c, prompt, strlen(prompt)};
+    next_turn next = {c, prompt, strlen(prompt)};
     nct_error err = {0};
-    if (c->files.text.n == 0 && !*prompt)
+    int32_t *held = NULL;
+    if (nct_talk_held(&c->talk, c->talk.n_turns, &held, &c->n_resumed, &err) != NCT_OK)
+        return nct_say_status(c->cli, &err);
+    nct_free(held);
+    if (c->files.text.n == 0 && !*prompt && c->talk.n_turns == 0)
         return NCT_EXIT_OK;
-    if (count_first(&first, n_expected, &err) == NCT_OK)
+    if (count_next(&next, n_expected, &err) == NCT_OK)
         *n_expected += nct_answer_reserve(c->cli);
     return nct_say_status(c->cli, &err);
 }
@@ -590,6 +374,9 @@ static int prepare(nct_chat *c) {
     if (code == NCT_EXIT_OK)
         code = check_terminal(c->cli);
     if (code == NCT_EXIT_OK)
+        code = nct_kept_take(c->cli, &c->kept);
+    c->saves = !c->cli->args.script || *c->kept.name;
+    if (code == NCT_EXIT_OK)
         code = read_files(c);
     if (code == NCT_EXIT_OK)
         code = nct_open_model(c->cli, false, &c->engine, &c->info);
@@ -600,6 +387,8 @@ static int prepare(nct_chat *c) {
     if (code == NCT_EXIT_OK)
         code = nct_talk_open(c->cli, c->engine, c->cli->args.raw || !nct_engine_has_template(c->engine),
                              &c->talk);
+    if (code == NCT_EXIT_OK)
+        code = resume(c);
     size_t n_expected = 0;
     if (code == NCT_EXIT_OK)
         code = expect(c, &n_expected);
@@ -626,15 +415,18 @@ int nct_chat_main(nct_cli *cli) {
         nct_editor_close(c.editor);
         nct_session_keep(c.session, nct_session_length(c.session));
         nct_keep_learned(cli, c.engine, c.session);
+        tell_saved(&c);
         code = nct_output_close(&c.show.output, code);
     }
     nct_show_close(&c.show);
     nct_sources_close(&c.sources);
+    nct_chat_forget_marks(&c);
     nct_talk_close(&c.talk);
     nct_prompt_close(&c.files);
-    for (size_t i = 0; i < c.kept.n; i++)
-        nct_free((void *)(uintptr_t)c.kept.item[i]);
-    nct_free(c.kept.item);
+    nct_kept_close(&c.kept);
+    for (size_t i = 0; i < c.texts.n; i++)
+        nct_free((void *)(uintptr_t)c.texts.item[i]);
+    nct_free(c.texts.item);
     nct_free(c.bias);
     nct_constraint_close(c.constraint);
     nct_session_close(c.session);

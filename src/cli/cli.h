@@ -30,7 +30,10 @@ typedef struct nct_cli {
     nct_term term;
     nct_bytes *said; /* errors are added here instead of printed: those of one item of many. NULL: printed */
     struct nct_settings *settings; /* of files (settings.h); NULL where none are read */
+    char *error_text; /* [NCT_ERROR_TEXT] if not NULL, takes the text of the last error too */
 } nct_cli;
+
+enum { NCT_ERROR_TEXT = 1024 };
 
 /** Prints an error of up to a few lines: what, why, what to type. Lines are separated by newlines in the
  *  text; the last ones begin with "try: ". As one JSON object with --error-format json. Returns `code`. */
@@ -87,6 +90,11 @@ int nct_config_main(nct_cli *cli);
 int nct_plan_main(nct_cli *cli);
 int nct_pull_main(nct_cli *cli);
 int nct_eval_selfcheck_main(nct_cli *cli);
+int nct_sum_main(nct_cli *cli);
+int nct_session_list_main(nct_cli *cli);
+int nct_session_show_main(nct_cli *cli);
+int nct_session_export_main(nct_cli *cli);
+int nct_session_rm_main(nct_cli *cli);
 int nct_help_main(nct_cli *cli);
 int nct_version_main(nct_cli *cli);
 

@@ -79,6 +79,11 @@ static const nct_topic topics[] = {
      "  not auto; the last two of who guesses,\n"
       "  sparse {active, dense_len}, with --sources also sources [{file, lines [first, last], share}],\n"
      "  sampling {seed, temp, ...}, token_ids\n"
+     "  with --logprobs N logprobs [{id, text, logprob, top [{id, text, logprob}]}], with --samples sample\n"
+     "run --format events is a line a happening, its name under \"event\": start, prefill {done, total},\n"
+     "  thinking {text}, delta {text}, done {as above}, error {exit, message}.\n"
+     "sum --json: file, text, strategy, tokens, model, usage {prompt, cached, completion, asked, kept}, sampling,\n"
+     "  parts [{begin, end, tokens, text}]: bytes of the input, and the summary of each.\n"
      "Keys are only ever added.\n"
      "\n"
      "Errors with --error-format json: {\"error\":{\"code\",\"exit\",\"message\",\"detail\",\"try\"}}\n"},

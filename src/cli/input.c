@@ -13,6 +13,7 @@
 #include "base/json.h"
 #include "base/map.h"
 #include "base/utf8.h"
+#include "cli/template.h"
 
 /* More than any context holds; a source that never ends stops here. */
 #define MAX_BYTES ((size_t)256 << 20)
@@ -571,7 +572,8 @@ int nct_prompt_read(const nct_cli *cli, nct_prompt *prompt) {
         return nct_input_ids(cli, a->ids, &prompt->ids, &prompt->n_ids);
     }
     nct_bytes instruction = {0};
-    sources from = {.prompt = a->words.n || a->prompt};
+    sources from = {.prompt = a->words.n || a->prompt || a->template};
+    nct_bytes template = {0};
     int code = a->words.n ? join_words(cli, &instruction) : NCT_EXIT_OK;
     nct_error err;
     if (code == NCT_EXIT_OK && !a->words.n && a->prompt &&
@@ -579,10 +581,15 @@ int nct_prompt_read(const nct_cli *cli, nct_prompt *prompt) {
         code = nct_say_status(cli, &err);
     if (code == NCT_EXIT_OK)
         code = clean(cli, "the prompt", &instruction);
+    if (code == NCT_EXIT_OK && a->template)
+        code = nct_template_read(cli, &template);
     if (code == NCT_EXIT_OK)
         code = decide(cli, prompt, &from);
     if (code == NCT_EXIT_OK && !prompt->chat)
         code = assemble(cli, prompt, &from, &instruction);
+    if (code == NCT_EXIT_OK && a->template && !prompt->chat)
+        code = nct_template_fill(cli, &template, prompt);
+    nct_bytes_reset(&template);
     nct_bytes_reset(&instruction);
     return code;
 }

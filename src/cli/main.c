@@ -25,6 +25,20 @@ static const nct_command commands[] = {
      "How stdin is read, and what is refused: noctule help pipes. A checkpoint without a chat template is\n"
      "continued as plain text.\n",
      nct_run_main},
+    {"sum", NCT_CMD_SUM, "[FILE...|-]", "summarises texts of any length",
+     "A text that fits the context is summarised in one go. A longer one is cut where its structure allows, before\n"
+     "headings, between paragraphs, between sentences, blocks of code and tables whole; the parts are summarised,\n"
+     "and then their summaries, eight at a time. What was answered is kept in $XDG_CACHE_HOME/noctule/sum (removed\n"
+     "by noctule cache rm --all; --cache off keeps none): a command that was stopped goes on from there when it is\n"
+     "given again. Without --seed the seed follows from the text.\n"
+     "\n"
+     "-o may hold {dir}, {stem}, {name} and {ext} of the input. --json adds parts[]: byte ranges and their summaries.\n"
+     "\n"
+     "  noctule sum report.txt --style bullets --length 150w\n"
+     "  pdftotext -layout paper.pdf - | noctule sum --focus \"methods and limits\" --lang zh\n"
+     "  noctule sum --plan war-and-peace.txt\n"
+     "  noctule sum *.txt -o '{dir}/{stem}.sum.md'\n",
+     nct_sum_main},
     {"batch", NCT_CMD_BATCH, "[IN.jsonl|FILE...]", "many prompts, several at a time, resumable",
      "Records are JSON lines, {\"id\", \"prompt\"} or {\"id\", \"messages\"} or OpenAI's batch lines, from files that end in\n"
      ".jsonl or from stdin; with --lines every line is a prompt; other files, and those of a list, are documents, and -p\n"
@@ -256,6 +270,29 @@ static const nct_command commands[] = {
      "  noctule run -sys @policy.txt -f handbook.txt -p \"Who approves travel?\"\n",
      nct_cache_warm_main},
     {"cache", NCT_CMD_HELP, NULL, NULL, NULL, group_main},
+    {"session list", NCT_CMD_SESSION, "", "conversations that were saved, the newest first",
+     "A chat saves its conversation with every answer, run one that it was given with --session. They lie in\n"
+     "$XDG_STATE_HOME/noctule/sessions, a folder each, readable for nobody else: transcript.jsonl holds what was\n"
+     "said and its token ids, and is enough to go on from. Keys and values are kept as noctule cache tells.\n"
+     "\n"
+     "  noctule chat --session leeds\n"
+     "  noctule run --session leeds \"List all action items as CSV.\" > actions.csv\n",
+     nct_session_list_main},
+    {"session show", NCT_CMD_SESSION, "NAME", "what was said in a conversation",
+     "  noctule session show leeds\n"
+     "  noctule session show leeds --json | jq -r '.turns[-1].text'\n",
+     nct_session_show_main},
+    {"session export", NCT_CMD_SESSION, "NAME [-o FILE.md|FILE.jsonl]", "a conversation as Markdown or as messages",
+     "With --format jsonl, or -o FILE.jsonl, a line {\"role\", \"content\"} a turn.\n"
+     "\n"
+     "  noctule session export leeds -o leeds.md\n",
+     nct_session_export_main},
+    {"session rm", NCT_CMD_SESSION, "NAME...", "removes conversations",
+     "Their keys and values stay among the pages of noctule cache until those are removed or needed no longer.\n"
+     "\n"
+     "  noctule session rm leeds\n",
+     nct_session_rm_main},
+    {"session", NCT_CMD_HELP, NULL, NULL, NULL, group_main},
     {"config", NCT_CMD_CONFIG, "show|get KEY|set KEY VALUE|edit|path", "settings that are kept in a file",
      "Settings are the long names of flags, in JSON with comments, in $XDG_CONFIG_HOME/noctule/config.json:\n"
      "\n"

@@ -398,17 +398,17 @@ static void keep_pages(const nct_cli *cli, const nct_knobs *knobs, char *folder,
     static const nct_keep keep[] = {NCT_KEEP_ALL, NCT_KEEP_OFF, NCT_KEEP_TAKE};
     const nct_args *a = &cli->args;
     uint64_t command = cli->command ? cli->command->bit : NCT_CMD_RUN;
-    bool warm = command == NCT_CMD_CACHE_WARM;
+    bool whole = command == NCT_CMD_CACHE_WARM || a->session || a->go_on; /* a named session is kept whole */
     if (a->dry_run)
         o->kv_folder = NULL;
-    if (a->dry_run || !(command & (NCT_CMD_RUN | NCT_CMD_CHAT | NCT_CMD_CACHE_WARM)) ||
+    if (a->dry_run || !(command & (NCT_CMD_RUN | NCT_CMD_CHAT | NCT_CMD_SUM | NCT_CMD_CACHE_WARM)) ||
         !nct_pages_folder(cli, folder, n_folder))
         return;
     o->kv_folder = folder;
     o->keep = a->cache == NCT_UNSET ? NCT_KEEP_ALL : keep[a->cache];
     o->kv_max_bytes = (uint64_t)knobs->cache_max;
-    o->kv_min_s = warm ? 0 : (double)knobs->cache_min_ms * 1e-3;
-    o->kv_min_tokens = warm ? 0 : KEEP_MIN_TOKENS;
+    o->kv_min_s = whole ? 0 : (double)knobs->cache_min_ms * 1e-3;
+    o->kv_min_tokens = whole ? 0 : KEEP_MIN_TOKENS;
     o->notice = notice;
     o->notice_context = (void *)(uintptr_t)cli;
 }

@@ -58,7 +58,19 @@ static void show_bytes(const nct_meter *m, uint64_t done, uint64_t total, double
     fflush(stderr);
 }
 
+/* One line for whoever asked by SIGUSR1, as dd has it. */
+static void answer(const nct_meter *m, uint64_t done, uint64_t total) {
+    double seconds = (double)(nct_clock_ns() - m->began_ns) * 1e-9;
+    nct_term_clear_line(&m->cli->term);
+    if (m->bytes)
+        fprintf(stderr, "%s  %s in %.1f s\n", m->what, NCT_BYTES(done), seconds);
+    else
+        fprintf(stderr, "%s  %.0f %% in %.1f s\n", m->what, total ? 100 * (double)done / (double)total : 100, seconds);
+}
+
 void nct_meter_show(nct_meter *m, uint64_t done, uint64_t total) {
+    if (nct_signals_asked())
+        answer(m, done, total);
     uint64_t now = nct_clock_ns(), since = m->shown ? now - m->shown_ns : now - m->began_ns;
     uint64_t every = m->form == NCT_PROGRESS_BAR                 ? SECOND / 10
                      : m->form == NCT_PROGRESS_PLAIN && m->shown ? 60ull * SECOND

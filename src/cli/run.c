@@ -7,13 +7,18 @@
 #include "base/json.h"
 #include "base/room.h"
 #include "base/utf8.h"
+#include "base/clock.h"
 #include "cli/constrain.h"
+#include "cli/events.h"
 #include "cli/input.h"
+#include "cli/logprobs.h"
 #include "cli/open.h"
 #include "cli/overflow.h"
+#include "cli/sessions.h"
 #include "cli/show.h"
 #include "cli/sources.h"
 #include "cli/talk.h"
+#include "text/fence.h"
 
 enum { PLAIN_TOKENS = 256 }; /* a text that is continued has no end of its own */
 
@@ -24,6 +29,8 @@ typedef struct run {
     nct_session *session;
     nct_prompt prompt;
     nct_talk talk;
+    nct_kept kept;   /* of --session */
+    size_t n_before; /* turns that it held */
     bool plain;
     nct_bytes prefix;        /* --assistant */
     int32_t *ids;            /* the whole prompt */
@@ -37,11 +44,18 @@ typedef struct run {
     nct_source *found;
     size_t n_found;
     nct_show show;
+    nct_events events; /* with --format events */
+    nct_logprobs logprobs;
+    size_t n_samples;
+    uint64_t began_ns;
+    char error_text[NCT_ERROR_TEXT];
 } run;
 
 static bool as_json(const run *r) {
     return r->cli->args.format == NCT_FORMAT_JSON || r->cli->args.format == NCT_FORMAT_JSONL;
 }
+
+static bool as_events(const run *r) { return r->cli->args.format == NCT_FORMAT_EVENTS; }
 
 /* ------------------------------------------------------------------ the prompt's ids */
 
@@ -117,7 +131,7 @@ static int say_prompt_error(const run *r, const nct_error *err) {
 static nct_status encode_text(void *context, size_t *n_ids, nct_error *err) {
     run *r = context;
     const char *prefix = r->cli->args.assistant ? r->prefix.data : NULL;
-    nct_talk_cut(&r->talk, 0);
+    nct_talk_cut(&r->talk, r->n_before);
     nct_free(r->ids);
     r->ids = NULL;
     NCT_TRY(nct_talk_say(&r->talk, r->prompt.text.data ? r->prompt.text.data : "", r->prompt.text.n, err));
@@ -137,6 +151,9 @@ static int encode_prompt(run *r) {
                                  "--ids is the whole prompt; --assistant was given too");
         code = nct_input_option(r->cli, a->assistant, "--assistant", &r->prefix);
     }
+    if (code == NCT_EXIT_OK && r->kept.there)
+        code = nct_kept_load(&r->kept, &r->info, &r->talk);
+    r->n_before = r->talk.n_turns;
     if (code != NCT_EXIT_OK)
         return code;
     if (r->prompt.has_ids) {
@@ -172,6 +189,15 @@ static int check_stops(const nct_cli *cli) {
     for (size_t i = 0; i < cli->args.stops.n; i++)
         if (!nct_utf8_valid(cli->args.stops.item[i], strlen(cli->args.stops.item[i])))
             return nct_say_error(cli, NCT_EXIT_USAGE, "--stop number %zu is not UTF-8", i + 1);
+    return NCT_EXIT_OK;
+}
+
+static int check_session(const nct_cli *cli) {
+    const nct_args *a = &cli->args;
+    const char *other = a->ids ? "--ids" : a->assistant ? "--assistant" : a->samples > 1 ? "--samples" : NULL;
+    if ((a->session || a->go_on) && other)
+        return nct_say_error(cli, NCT_EXIT_USAGE, "%s does not go with %s: a session is told by its turns", other,
+                             a->session ? "--session" : "--continue");
     return NCT_EXIT_OK;
 }
 
@@ -300,7 +326,15 @@ static nct_status write_json(const run *r, nct_bytes *out, nct_error *err) {
     NCT_TRY(nct_bytes_add_str(out, ",\"token_ids\":[", err));
     for (size_t i = 0; i < a->n_ids; i++)
         NCT_TRY(nct_bytes_printf(out, err, i ? ",%d" : "%d", a->ids[i]));
-    return nct_bytes_add_str(out, "]}\n", err);
+    if (r->n_samples > 1)
+        NCT_TRY(nct_bytes_printf(out, err, "],\"sample\":%u", r->options.sample));
+    else
+        NCT_TRY(nct_bytes_add_str(out, "]", err));
+    if (r->cli->args.logprobs != NCT_UNSET) {
+        NCT_TRY(nct_bytes_add_str(out, ",", err));
+        NCT_TRY(nct_logprobs_write_json(r->engine, &r->logprobs, out, err));
+    }
+    return nct_bytes_add_str(out, "}\n", err);
 }
 
 static int print_json(run *r) {
@@ -309,16 +343,48 @@ static int print_json(run *r) {
     int code = NCT_EXIT_OK;
     if (write_json(r, &out, &err) != NCT_OK)
         code = nct_say_status(r->cli, &err);
+    else if (as_events(r))
+        nct_events_object(&r->events, "done", out.data, out.n);
     else
         nct_output_write(&r->show.output, out.data, out.n);
     nct_bytes_reset(&out);
     return code;
 }
 
+static void print_start(run *r) {
+    nct_bytes out = {0};
+    nct_bytes_printf(&out, NULL, "{\"model\":{\"name\":");
+    nct_json_write_string(&out, r->info.name, strlen(r->info.name), NULL);
+    nct_bytes_printf(&out, NULL, ",\"quant\":\"%s\"},\"prompt\":%zu,\"seed\":%llu}\n", r->info.weights, r->n_ids,
+                     (unsigned long long)r->sampling.seed);
+    if (out.data)
+        nct_events_object(&r->events, "start", out.data, out.n);
+    nct_bytes_reset(&out);
+}
+
+/* With -x: the first fenced block, or all of it where there is none. */
+static void print_extract(run *r) {
+    const nct_bytes *text = &r->answer.text;
+    size_t begin = 0, end = text->n;
+    if (text->n && !nct_fence_block(text->data, text->n, false, &begin, &end))
+        nct_say_warning(r->cli, "no fenced block in the answer; all of it is printed");
+    if (text->n)
+        nct_output_write(&r->show.output, text->data + begin, end - begin);
+}
+
+static int find_logprobs(run *r) {
+    nct_error err = {0};
+    if (r->cli->args.logprobs == NCT_UNSET || r->answer.n_ids == 0 || *nct_signals_flag())
+        return NCT_EXIT_OK;
+    nct_logprobs_find(r->session, &r->info, r->n_ids, r->answer.ids, r->answer.n_ids, (size_t)r->cli->args.logprobs,
+                      &r->logprobs, &err);
+    return err.status == NCT_E_STOPPED ? NCT_EXIT_OK : nct_say_status(r->cli, &err);
+}
+
 /* With --sources: finds them, and prints them where no JSON will hold them. */
 static int show_sources(run *r) {
     enum { MOST = 5 };
-    if (!r->sources.count || r->answer.n_ids == 0 || (r->cli->args.quiet && !as_json(r)))
+    if (!r->sources.count || r->answer.n_ids == 0 || (r->cli->args.quiet && !as_json(r) && !as_events(r)))
         return NCT_EXIT_OK;
     void *texts = NULL;
     nct_error err = {0};
@@ -331,7 +397,7 @@ static int show_sources(run *r) {
                                   &r->found, &r->n_found, &err);
     nct_free(texts);
     nct_session_report(r->session, &report);
-    if (status == NCT_OK && !as_json(r))
+    if (status == NCT_OK && !as_json(r) && !as_events(r))
         nct_sources_print(r->cli, r->found, r->n_found, nct_sources_any(&r->sources), report.chooses_from);
     return nct_say_status(r->cli, &err);
 }
@@ -353,9 +419,12 @@ static int exit_code(const run *r) {
 
 static int finish(run *r) {
     nct_answer *a = &r->answer;
-    int code = exit_code(r);
+    int code = exit_code(r), found = find_logprobs(r);
+    code = code == NCT_EXIT_OK ? found : code;
     nct_show_end(&r->show);
-    if (as_json(r)) {
+    if (r->cli->args.extract != NCT_UNSET && !as_json(r) && !as_events(r))
+        print_extract(r);
+    if (as_json(r) || as_events(r)) {
         int printed = show_sources(r);
         printed = printed == NCT_EXIT_OK ? print_json(r) : printed;
         code = code == NCT_EXIT_OK ? printed : code;
@@ -372,11 +441,26 @@ static int finish(run *r) {
                       NCT_N(a->n_ids));
     else if (a->finish == NCT_FINISH_TIMEOUT && a->n_ids == 0)
         code = nct_say_error(r->cli, NCT_EXIT_FAILURE, "--timeout ran out while the prompt was read");
-    if (r->cli->args.stats || (r->cli->term.err_tty && !r->cli->args.quiet && !as_json(r)))
+    if (r->cli->args.stats || (r->cli->term.err_tty && !r->cli->args.quiet && !as_json(r) && !as_events(r)))
         print_stats(r);
-    if (!as_json(r) && show_sources(r) != NCT_EXIT_OK)
+    if (!as_json(r) && !as_events(r))
+        nct_logprobs_print(r->engine, &r->logprobs);
+    if (!as_json(r) && !as_events(r) && show_sources(r) != NCT_EXIT_OK)
         code = code == NCT_EXIT_OK ? NCT_EXIT_FAILURE : code;
     return code;
+}
+
+/* The turn and its answer go into the session, unless a signal cut it short. */
+static int keep_turn(run *r) {
+    const nct_answer *a = &r->answer;
+    nct_error err = {0};
+    if (!*r->kept.name || a->n_ids == 0 || a->finish == NCT_FINISH_INTERRUPTED || a->finish == NCT_FINISH_CLOSED ||
+        r->cli->args.cache == 2)
+        return NCT_EXIT_OK;
+    if (nct_talk_fed(&r->talk, r->ids, r->n_ids, &err) != NCT_OK ||
+        nct_talk_answered(&r->talk, a, &err) != NCT_OK)
+        return nct_say_status(r->cli, &err);
+    return nct_kept_save(&r->kept, &r->info, &r->talk);
 }
 
 static int dry_run(run *r) {
@@ -410,12 +494,23 @@ static int dry_run(run *r) {
 
 /* ------------------------------------------------------------------ the command */
 
-static int generate(run *r) {
+/* --timeout, or what --max-time has left; 0: none. */
+static double time_left(const run *r) {
     const nct_args *a = &r->cli->args;
+    double left = isnan(a->timeout) ? 0 : a->timeout;
+    if (isnan(a->max_time))
+        return left;
+    double rest = a->max_time - (double)(nct_clock_ns() - r->began_ns) * 1e-9;
+    rest = rest > 1e-6 ? rest : 1e-6;
+    return left > 0 && left < rest ? left : rest;
+}
+
+static int generate_one(run *r) {
     nct_error err = {0};
-    nct_signals_catch();
-    if (!isnan(a->timeout))
-        nct_signals_alarm(a->timeout);
+    nct_answer_close(&r->answer);
+    nct_logprobs_close(&r->logprobs);
+    r->show.n_bytes = 0;
+    nct_signals_alarm(time_left(r));
     nct_meter_begin(r->cli, "reading", &r->show.meter);
     nct_status status =
         nct_answer_make(r->engine, r->session, r->ids, r->n_ids, &r->options, &r->answer, &err);
@@ -425,23 +520,54 @@ static int generate(run *r) {
         nct_show_end(&r->show);
         return nct_say_status(r->cli, &err);
     }
-    int code = finish(r), held = nct_session_length(r->session), most = (int)r->n_ids;
-    nct_session_keep(r->session, held < most ? held : most); /* the answer is nobody's beginning */
+    return finish(r);
+}
+
+/* The constraint, if there is one, from its beginning. */
+static int match(run *r) {
+    nct_error err = {0};
+    nct_matcher_close(r->options.matcher);
+    r->options.matcher = NULL;
+    if (!r->constraint)
+        return NCT_EXIT_OK;
+    bool may_think = r->info.thinks && r->talk.options.think != NCT_THINK_OFF;
+    nct_answer_constrain(r->constraint, r->session, r->n_ids, may_think, &r->options, &r->options.matcher, &err);
+    if (err.status == NCT_E_ARGUMENT)
+        return nct_say_error(r->cli, NCT_EXIT_USAGE, "--assistant: %s", err.text);
+    return nct_say_status(r->cli, &err);
+}
+
+static int generate(run *r) {
+    int code = NCT_EXIT_OK;
+    nct_signals_catch();
+    if (as_events(r))
+        print_start(r);
+    for (size_t i = 0; i < r->n_samples && code == NCT_EXIT_OK && !*nct_signals_flag(); i++) {
+        if (i && !as_json(r) && !as_events(r))
+            nct_output_write(&r->show.output, "\n", 1); /* an empty line between answers */
+        r->options.sample = (uint32_t)i;
+        if (i && (code = match(r)) != NCT_EXIT_OK)
+            break;
+        code = generate_one(r);
+        if (*nct_signals_flag() == SIGALRM && isnan(r->cli->args.max_time))
+            nct_signals_clear(); /* the time of one answer */
+    }
+    if (as_events(r) && code != NCT_EXIT_OK)
+        nct_events_error(&r->events, code, r->error_text);
+    int held = nct_session_length(r->session), most = (int)r->n_ids, kept = keep_turn(r);
+    code = code == NCT_EXIT_OK ? kept : code;
+    bool whole = *r->kept.name || held < most; /* else the answer is nobody's beginning */
+    nct_session_keep(r->session, whole ? held : most);
     nct_keep_learned(r->cli, r->engine, r->session);
     return code;
 }
 
 /* What keeps the answer to its constraint; refused here where there is no way to the end. */
 static int constrain(run *r) {
-    nct_error err = {0};
     int code = nct_take_constraint(r->cli, r->engine, &r->sampling, &r->constraint);
     if (code != NCT_EXIT_OK || !r->constraint)
         return code;
-    bool may_think = r->info.thinks && r->talk.options.think != NCT_THINK_OFF;
-    nct_answer_constrain(r->constraint, r->session, r->n_ids, may_think, &r->options, &r->options.matcher, &err);
-    if (err.status == NCT_E_ARGUMENT)
-        return nct_say_error(r->cli, NCT_EXIT_USAGE, "--assistant: %s", err.text);
-    return nct_say_status(r->cli, &err);
+    return match(r);
 }
 
 static int prepare(run *r) {
@@ -477,16 +603,19 @@ static int prepare(run *r) {
         r->options.on_choice = nct_sources_count;
         r->options.choice_context = &r->sources;
     }
-    r->options.emit = nct_show_piece;
-    r->options.progress = nct_show_progress;
-    r->options.context = &r->show;
+    r->events.output = &r->show.output;
+    r->options.emit = as_events(r) ? nct_events_piece : nct_show_piece;
+    r->options.progress = as_events(r) ? nct_events_progress : nct_show_progress;
+    r->options.context = as_events(r) ? (void *)&r->events : &r->show;
+    r->n_samples = a->samples == NCT_UNSET ? 1 : (size_t)a->samples;
     return constrain(r);
 }
 
 /* Flags of a single answer make no sense in a chat that nobody asked for by name. */
 static int start_chat(nct_cli *cli) {
     const nct_args *a = &cli->args;
-    if (a->output || a->assistant || a->dry_run || a->fail_on_length || a->order != NCT_UNSET ||
+    if (a->output || a->assistant || a->dry_run || a->samples != NCT_UNSET || a->logprobs != NCT_UNSET ||
+        a->extract != NCT_UNSET || a->fail_on_length || a->order != NCT_UNSET ||
         (a->format != NCT_UNSET && a->format != NCT_FORMAT_TEXT))
         return nct_say_error(
             cli, NCT_EXIT_USAGE,
@@ -498,9 +627,11 @@ static void close_run(run *r) {
     nct_show_close(&r->show);
     nct_answer_close(&r->answer);
     nct_sources_close(&r->sources);
+    nct_logprobs_close(&r->logprobs);
     nct_free(r->found);
     nct_talk_close(&r->talk);
     nct_prompt_close(&r->prompt);
+    nct_kept_close(&r->kept);
     nct_bytes_reset(&r->prefix);
     nct_free(r->ids);
     nct_free(r->bias);
@@ -511,8 +642,9 @@ static void close_run(run *r) {
 }
 
 int nct_run_main(nct_cli *cli) {
-    run r = {.cli = cli, .show.cli = cli};
-    r.show.silent = as_json(&r);
+    run r = {.cli = cli, .show.cli = cli, .began_ns = nct_clock_ns()};
+    r.show.silent = as_json(&r) || cli->args.extract != NCT_UNSET;
+    cli->error_text = r.error_text;
     nct_knobs knobs;
     int code = nct_take_knobs(cli, &knobs);
     if (code == NCT_EXIT_OK)
@@ -522,7 +654,11 @@ int nct_run_main(nct_cli *cli) {
     if (code == NCT_EXIT_OK)
         code = nct_constraint_check(cli);
     if (code == NCT_EXIT_OK)
+        code = check_session(cli);
+    if (code == NCT_EXIT_OK)
         code = nct_prompt_read(cli, &r.prompt);
+    if (code == NCT_EXIT_OK && !r.prompt.chat)
+        code = nct_kept_take(cli, &r.kept);
     if (code == NCT_EXIT_OK && r.prompt.chat) {
         nct_prompt_close(&r.prompt);
         return start_chat(cli);
@@ -532,6 +668,7 @@ int nct_run_main(nct_cli *cli) {
     if (code == NCT_EXIT_OK && (code = nct_output_open(cli, cli->args.output, &r.show.output)) == NCT_EXIT_OK)
         code = nct_output_close(&r.show.output, cli->args.dry_run ? dry_run(&r) : generate(&r));
     close_run(&r);
+    cli->error_text = NULL;
     return code;
 }
 

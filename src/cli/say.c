@@ -66,6 +66,8 @@ int nct_say_error(const nct_cli *cli, int code, const char *fmt, ...) {
     va_start(args, fmt);
     vsnprintf(text, sizeof text, fmt, args);
     va_end(args);
+    if (cli->error_text)
+        snprintf(cli->error_text, NCT_ERROR_TEXT, "%.1000s", text);
     if (cli->said) {
         nct_bytes_add_str(cli->said, text, NULL);
         return code;

@@ -105,6 +105,11 @@ void nct_show_close(nct_show *s) {
 bool nct_show_piece(void *show, bool thinking, const char *text, size_t n) {
     nct_show *s = show;
     nct_meter_end(&s->meter);
+    s->n_bytes += n;
+    if (nct_signals_asked()) {
+        nct_term_clear_line(&s->cli->term);
+        fprintf(stderr, "answering  %s bytes so far\n", NCT_N(s->n_bytes));
+    }
     if (s->silent)
         return true;
     if (thinking) {

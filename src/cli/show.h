@@ -21,6 +21,7 @@ typedef struct nct_show {
     nct_bytes hidden; /* what that line stands for */
     uint64_t drawn_ns; /* when it was drawn last */
     nct_keys keys;     /* while there is thinking: what is typed; of it .typed stays for the caller to take */
+    size_t n_bytes; /* that came so far */
 } nct_show;
 
 /* What nct_answer_options calls; context is the nct_show. */

@@ -1,72 +1,23 @@
 /* What can be typed in a chat beside turns. To add a command: a function and a row. */
 #include <ctype.h>
+#include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
 
-#include "cli/chat.h"
 #include "cli/open.h"
+#include "cli/slash.h"
 
-typedef struct slash {
-    const char *name, *arguments, *help;
-    bool (*run)(nct_chat *c, char *rest); /* false: leave the chat */
-} slash;
-
-static const slash *list_slashes(size_t *n);
-
-/* Commands speak on stderr: stdout is what the model said. */
-static void tell(const char *fmt, const char *text) { fprintf(stderr, fmt, text); }
-
-static bool do_clear(nct_chat *c, char *rest) {
-    (void)rest;
-    nct_error err;
-    c->n_prompt = 0;
-    nct_talk_cut(&c->talk, 0);
-    if (nct_session_rewind(c->session, 0, &err) != NCT_OK)
-        c->code = nct_say_status(c->cli, &err);
-    nct_prompt_close(&c->files);
-    tell("%s\n", "  a new conversation");
-    return true;
-}
-
-/* Turns come in pairs: what was said and what was answered. */
-static bool do_undo(nct_chat *c, char *rest) {
-    int64_t n = 1;
-    if (*rest && !nct_parse_count(rest, 1, 1e6, &n)) {
-        tell("  /undo takes a number of turns, not '%s'\n", rest);
-        return true;
-    }
-    size_t pairs = c->talk.n_turns / 2, dropped = (size_t)n < pairs ? (size_t)n : pairs;
-    nct_talk_cut(&c->talk, 2 * (pairs - dropped));
-    if (dropped)
-        c->n_prompt = 0;
-    fprintf(stderr, dropped ? "  %zu turn%s dropped, %zu left\n" : "  nothing to undo\n", dropped,
-            dropped == 1 ? "" : "s", pairs - dropped);
-    return true;
-}
-
-static bool do_retry(nct_chat *c, char *rest) {
-    double temperature = c->sampling.temperature, kept = temperature;
-    if (*rest && (!nct_parse_real(rest, &temperature) || temperature < 0 || temperature > 100)) {
-        tell("  /retry takes a temperature, not '%s'\n", rest);
-        return true;
-    }
-    if (c->talk.n_turns < 2) {
-        tell("%s\n", "  nothing to retry");
-        return true;
-    }
-    nct_talk_cut(&c->talk, c->talk.n_turns - 1);
-    c->retries++;
-    c->sampling.temperature = temperature;
-    if (!nct_chat_answer(c))
-        nct_talk_cut(&c->talk, c->talk.n_turns - 1);
-    c->sampling.temperature = kept;
-    return true;
+void nct_tell(const char *fmt, ...) {
+    va_list args;
+    va_start(args, fmt);
+    vfprintf(stderr, fmt, args);
+    va_end(args);
 }
 
 static bool do_sources(nct_chat *c, char *rest) {
     int64_t n = NCT_CHAT_SOURCES;
     if (*rest && !nct_parse_count(rest, 1, 1000, &n))
-        tell("  /sources takes a number of ranges, not '%s'\n", rest);
+        nct_tell("  /sources takes a number of ranges, not '%s'\n", rest);
     else
         nct_chat_sources(c, (size_t)n);
     return true;
@@ -76,9 +27,9 @@ static bool do_tool(nct_chat *c, char *rest) {
     size_t last = c->talk.n_turns;
     nct_bytes text = {0};
     if (last == 0 || !c->talk.turn[last - 1].calls) {
-        tell("%s\n", "  no tool call waits for a result");
+        nct_tell("  no tool call waits for a result\n");
     } else if (!*rest) {
-        tell("%s\n", "  /tool takes the result: a text, or @FILE");
+        nct_tell("  /tool takes the result: a text, or @FILE\n");
     } else if ((c->code = nct_input_option(c->cli, rest, "/tool", &text)) == NCT_EXIT_OK) {
         nct_chat_tell(c, text.data ? text.data : "", text.n);
     }
@@ -106,24 +57,24 @@ static bool do_think(nct_chat *c, char *rest) {
         return true;
     }
     if (*rest)
-        tell("  /think takes on, off, auto or a number of tokens, not '%s'\n", rest);
+        nct_tell("  /think takes on, off, auto or a number of tokens, not '%s'\n", rest);
     else if (a->think_budget != NCT_UNSET)
         fprintf(stderr, "  thinking is %s, and ends after %s tokens\n", think_names[c->talk.options.think],
                 NCT_N((uint64_t)a->think_budget));
     else
-        tell("  thinking is %s\n", think_names[c->talk.options.think]);
+        nct_tell("  thinking is %s\n", think_names[c->talk.options.think]);
     return true;
 }
 
 static bool do_thinking(nct_chat *c, char *rest) {
     bool on = strcmp(rest, "on") == 0;
     if (*rest && !on && strcmp(rest, "off") != 0) {
-        tell("  /thinking takes on or off, not '%s'\n", rest);
+        nct_tell("  /thinking takes on or off, not '%s'\n", rest);
         return true;
     }
     if (*rest)
         c->show.expanded = on;
-    tell("  thinking is %s\n", c->show.expanded ? "shown" : "counted, not shown");
+    nct_tell("  thinking is %s\n", c->show.expanded ? "shown" : "counted, not shown");
     return true;
 }
 
@@ -138,7 +89,7 @@ static bool do_help(nct_chat *c, char *rest) {
     const char *asked = *rest == '/' ? rest + 1 : rest;
     bool found = false;
     size_t n;
-    const slash *all = list_slashes(&n);
+    const nct_slash *all = nct_slashes(&n);
     for (size_t i = 0; i < n; i++) {
         if (*asked && strcmp(asked, all[i].name) != 0)
             continue;
@@ -148,11 +99,12 @@ static bool do_help(nct_chat *c, char *rest) {
         found = true;
     }
     if (!found)
-        tell("  no command '/%s'\n", asked);
+        nct_tell("  no command '/%s'\n", asked);
     else if (!*asked)
-        tell("%s", "  Ctrl-C stops an answer, Ctrl-D leaves. \"\"\" begins and ends a text of several\n"
-                   "  lines; \\ at the end of a line goes on too. A text that begins with / is sent\n"
-                   "  with // in front.\n");
+        nct_tell("  Ctrl-C stops an answer, Ctrl-D leaves. \"\"\" begins and ends a text of several\n"
+                 "  lines; Ctrl-J, or \\ at the end of a line, goes on too. Ctrl-G takes the line to\n"
+                 "  $EDITOR, Ctrl-R searches what was typed, Tab completes. A text that begins with /\n"
+                 "  is sent with // in front.\n");
     return true;
 }
 
@@ -180,6 +132,11 @@ static const char *const settable[] = {"temp",
                                        "show-thinking",
                                        "stop"};
 enum { N_SETTABLE = sizeof settable / sizeof *settable };
+
+const char *const *nct_settable(size_t *n) {
+    *n = N_SETTABLE;
+    return settable;
+}
 
 static void list_settings(const nct_chat *c) {
     const nct_args *a = &c->cli->args;
@@ -241,13 +198,13 @@ static bool do_set(nct_chat *c, char *rest) {
         return true;
     }
     char complaint[256], *kept = NULL; /* options keep texts as they are, so these live as long as the chat */
-    if (nct_copy_string(&kept, value, strlen(value), NULL) != NCT_OK || !nct_list_add(&c->kept, kept)) {
+    if (nct_copy_string(&kept, value, strlen(value), NULL) != NCT_OK || !nct_list_add(&c->texts, kept)) {
         nct_free(kept);
         return true;
     }
     const char *wrong = nct_option_set(a, o, *kept ? kept : NULL, NCT_FROM_SET, complaint);
     if (wrong) {
-        tell("  %s\n", wrong);
+        nct_tell("  %s\n", wrong);
         return true;
     }
     void *bias = NULL;
@@ -263,31 +220,50 @@ static bool do_set(nct_chat *c, char *rest) {
     return true;
 }
 
-static const slash slashes[] = {
+static const nct_slash slashes[] = {
     {"help", "[COMMAND]", "this list, or one of it", do_help},
-    {"clear", "", "a new conversation", do_clear},
-    {"undo", "[N]", "drop the last turn, or N", do_undo},
-    {"retry", "[TEMP]", "answer the last turn again, with the next seed", do_retry},
+    {"file", "PATH...", "read documents, which the next turn is about; *.txt and folders too", nct_slash_file},
+    {"paste", "", "send many lines as they are", nct_slash_paste},
+    {"edit", "[TEXT]", "write the next turn in $VISUAL or $EDITOR", nct_slash_edit},
+    {"system", "[TEXT]", "show or replace the system prompt", nct_slash_system},
+    {"undo", "[N]", "drop the last turn, or N", nct_slash_undo},
+    {"retry", "[TEMP]", "answer the last turn again, with the next seed", nct_slash_retry},
+    {"continue", "", "go on with an answer that was cut or stopped", nct_slash_continue},
+    {"push", "[NAME]", "mark where the conversation is", nct_slash_push},
+    {"pop", "[NAME]", "go back to the last mark", nct_slash_pop},
+    {"fork", "NAME", "go on as another session; this one stays as it is", nct_slash_fork},
+    {"forget", "[N]", "drop the oldest turn, or N", nct_slash_forget},
+    {"compact", "[HINT]", "let a summary stand for all turns", nct_slash_compact},
+    {"clear", "", "a new conversation; this one stays in its session", nct_slash_clear},
+    {"save", "[NAME]", "save the conversation, under a name of its own", nct_slash_save},
+    {"load", "NAME", "go on with a conversation that was saved", nct_slash_load},
+    {"sessions", "", "conversations that were saved", nct_slash_sessions},
+    {"export", "FILE", "write what was said: FILE.md, or FILE.jsonl as messages", nct_slash_export},
+    {"dump", "", "show what was said", nct_slash_dump},
+    {"copy", "[code]", "the last answer, or its last block of code, to the clipboard", nct_slash_copy},
+    {"context", "", "what fills the context", nct_slash_context},
+    {"stats", "", "speeds and counts so far", nct_slash_stats},
     {"sources", "[N]", "lines of files that attention chose most for the last answer", do_sources},
     {"think", "[on|off|N]", "reasoning before the answer, or how many tokens it may take", do_think},
     {"thinking", "[on|off]", "show reasoning as it comes, or count it", do_thinking},
     {"tool", "TEXT|@FILE", "the result of the tool call that the model made", do_tool},
+    {"tokens", "TEXT", "a text as tokens", nct_slash_tokens},
     {"set", "[KEY VALUE]", "show or change sampling and limits", do_set},
     {"bye", "", "leave, as do /exit, /quit and Ctrl-D", do_bye},
 };
 
 enum { N_SLASHES = sizeof slashes / sizeof *slashes };
 
-static const slash *list_slashes(size_t *n) {
+const nct_slash *nct_slashes(size_t *n) {
     *n = N_SLASHES;
     return slashes;
 }
 
-static const slash *find_slash(const char *name) {
-    if (strcmp(name, "exit") == 0 || strcmp(name, "quit") == 0)
-        name = "bye";
-    if (strcmp(name, "?") == 0)
-        name = "help";
+static const nct_slash *find_slash(const char *name) {
+    static const char *const other[][2] = {{"exit", "bye"}, {"quit", "bye"}, {"?", "help"}, {"read", "file"}};
+    for (size_t i = 0; i < sizeof other / sizeof *other; i++)
+        if (strcmp(name, other[i][0]) == 0)
+            name = other[i][1];
     for (size_t i = 0; i < N_SLASHES; i++)
         if (strcmp(slashes[i].name, name) == 0)
             return &slashes[i];
@@ -301,7 +277,7 @@ bool nct_chat_obey(nct_chat *c, char *line) {
     rest += strspn(rest, " \t");
     for (size_t n = strlen(rest); n > 0 && isspace((unsigned char)rest[n - 1]);)
         rest[--n] = 0;
-    const slash *s = find_slash(line + 1);
+    const nct_slash *s = find_slash(line + 1);
     if (s)
         return s->run(c, rest);
     const char *names[N_SLASHES];

@@ -26,16 +26,32 @@ int nct_talk_open(const nct_cli *cli, const nct_engine *engine, bool plain, nct_
     return code;
 }
 
-static void close_turn(nct_turn *turn) {
+void nct_turn_close(nct_turn *turn) {
     nct_bytes_reset(&turn->content);
     nct_bytes_reset(&turn->reasoning);
     nct_free(turn->calls);
     nct_free(turn->ids);
+    nct_free(turn->fed);
+    *turn = (nct_turn){0};
 }
 
 void nct_talk_cut(nct_talk *t, size_t n) {
     while (t->n_turns > n)
-        close_turn(&t->turn[--t->n_turns]);
+        nct_turn_close(&t->turn[--t->n_turns]);
+}
+
+void nct_talk_forget(nct_talk *t, size_t n) {
+    for (size_t i = 0; i < n && i < t->n_turns; i++)
+        nct_turn_close(&t->turn[i]);
+    n = n < t->n_turns ? n : t->n_turns;
+    t->n_turns -= n;
+    memmove(t->turn, t->turn + n, t->n_turns * sizeof *t->turn);
+    for (size_t i = 0; i < t->n_turns; i++) {
+        t->turn[i].verbatim = false;
+        nct_free(t->turn[i].fed); /* what they stood behind is gone */
+        t->turn[i].fed = NULL;
+        t->turn[i].n_fed = t->turn[i].at = 0;
+    }
 }
 
 void nct_talk_close(nct_talk *t) {
@@ -326,4 +342,108 @@ nct_status nct_talk_answered(nct_talk *t, const nct_answer *answer, nct_error *e
     turn->verbatim =
         same_start && end < n_rendered && end >= turn->begin && !answer->has_thinking && !answer->stop;
     return NCT_OK;
+}
+
+/* ------------------------------------------------------------------ what was held */
+
+static nct_status copy_ids(int32_t **copy, const int32_t *ids, size_t n, nct_error *err) {
+    void *p = NULL;
+    NCT_TRY(nct_alloc(&p, n, sizeof *ids, err));
+    if (n)
+        memcpy(p, ids, n * sizeof *ids);
+    *copy = p;
+    return NCT_OK;
+}
+
+nct_status nct_talk_held(const nct_talk *t, size_t n_turns, int32_t **ids, size_t *n_ids, nct_error *err) {
+    size_t most = 0, n = 0;
+    for (size_t i = 0; i < n_turns; i++)
+        most += t->turn[i].n_ids + t->turn[i].n_fed;
+    void *p = NULL;
+    NCT_TRY(nct_alloc(&p, most, sizeof **ids, err));
+    int32_t *out = p;
+    for (size_t i = 0; i < n_turns; i++) {
+        const nct_turn *turn = &t->turn[i];
+        bool said = strcmp(turn->role, "assistant") == 0;
+        const int32_t *more = said ? turn->ids : turn->fed;
+        size_t n_more = said ? turn->n_ids : turn->n_fed;
+        if (!said && turn->at < n)
+            n = turn->at;
+        if (n_more)
+            memcpy(out + n, more, n_more * sizeof *out);
+        n += n_more;
+    }
+    *ids = out;
+    *n_ids = n;
+    return NCT_OK;
+}
+
+nct_status nct_talk_fed(nct_talk *t, const int32_t *ids, size_t n_ids, nct_error *err) {
+    int32_t *held = NULL, *fed = NULL;
+    size_t n_held, at;
+    nct_turn *turn = &t->turn[t->n_turns - 1];
+    NCT_TRY(nct_talk_held(t, t->n_turns - 1, &held, &n_held, err));
+    at = common(held, n_held, ids, n_ids);
+    nct_free(held);
+    NCT_TRY(copy_ids(&fed, ids + at, n_ids - at, err));
+    nct_free(turn->fed);
+    turn->fed = fed;
+    turn->n_fed = n_ids - at;
+    turn->at = at;
+    return NCT_OK;
+}
+
+nct_status nct_talk_add_copy(nct_talk *t, const nct_turn *from, nct_error *err) {
+    nct_turn *turn = NULL;
+    NCT_TRY(add_turn(t, from->role, from->content.data ? from->content.data : "", from->content.n, &turn, err));
+    if (from->reasoning.data)
+        NCT_TRY(nct_bytes_add(&turn->reasoning, from->reasoning.data, from->reasoning.n, err));
+    if (from->calls)
+        NCT_TRY(nct_copy_string(&turn->calls, from->calls, strlen(from->calls), err));
+    if (from->ids) {
+        NCT_TRY(copy_ids(&turn->ids, from->ids, from->n_ids, err));
+        turn->n_ids = from->n_ids;
+    }
+    if (from->fed) {
+        NCT_TRY(copy_ids(&turn->fed, from->fed, from->n_fed, err));
+        turn->n_fed = from->n_fed;
+    }
+    turn->at = from->at;
+    turn->begin = from->begin;
+    turn->end = from->end;
+    turn->verbatim = from->verbatim;
+    return NCT_OK;
+}
+
+nct_status nct_talk_settle(nct_talk *t, nct_error *err) {
+    if (t->plain) {
+        for (size_t i = 0; i < t->n_turns; i++) {
+            nct_turn *turn = &t->turn[i];
+            if (!turn->ids)
+                NCT_TRY(nct_encode(t->engine, turn->content.data ? turn->content.data : "", turn->content.n,
+                                   t->options.parse_special, i == 0, &turn->ids, &turn->n_ids, err));
+        }
+        return NCT_OK;
+    }
+    int32_t *rendered = NULL;
+    size_t n_rendered, before = 0;
+    NCT_TRY(encode(t, NULL, false, t->options.think, &rendered, &n_rendered, err));
+    nct_free(t->rendered);
+    t->rendered = rendered;
+    t->n_rendered = n_rendered;
+    for (size_t i = 0; i < t->n_turns; i++) {
+        nct_turn *turn = &t->turn[i];
+        turn->verbatim = turn->verbatim && turn->ids && turn->begin >= before && turn->begin <= turn->end &&
+                         turn->end < n_rendered && nct_is_eos(t->engine, rendered[turn->end]);
+        if (turn->verbatim)
+            before = turn->end;
+    }
+    return NCT_OK;
+}
+
+bool nct_talk_take_back(nct_talk *t, nct_turn *turn) {
+    if (t->n_turns == 0 || strcmp(t->turn[t->n_turns - 1].role, "assistant") != 0)
+        return false;
+    *turn = t->turn[--t->n_turns];
+    return true;
 }

@@ -19,6 +19,9 @@ typedef struct nct_turn {
     size_t n_ids;
     bool verbatim; /* the ids stand for rendered[begin .. end) */
     size_t begin, end;
+    /* of a turn of a user or a tool that was answered: the model held `at` tokens of what it held before, then these */
+    int32_t *fed;
+    size_t n_fed, at;
 } nct_turn;
 
 typedef struct nct_talk {
@@ -56,5 +59,24 @@ nct_status nct_talk_answered(nct_talk *talk, const nct_answer *answer, nct_error
 
 /** Drops turns from the end until n are left. */
 void nct_talk_cut(nct_talk *talk, size_t n);
+/** Drops the n oldest turns; those that are left are rendered anew. */
+void nct_talk_forget(nct_talk *talk, size_t n);
+
+/** The prompt ids [n_ids] that nct_talk_prompt gave were fed: notes what the last turn, a user's, added. */
+nct_status nct_talk_fed(nct_talk *talk, const int32_t *ids, size_t n_ids, nct_error *err);
+/** All tokens that the model held after n_turns turns, as the turns tell. *ids is freed with nct_free. */
+nct_status nct_talk_held(const nct_talk *talk, size_t n_turns, int32_t **ids, size_t *n_ids, nct_error *err);
+
+/** Adds a copy of a turn of another conversation, or of one that was kept: role (a literal), texts, ids, and where
+ *  they stood. nct_talk_settle follows the last of them. */
+nct_status nct_talk_add_copy(nct_talk *talk, const nct_turn *turn, nct_error *err);
+/** After copies were added: renders the turns, and lets go of places that are not in the rendering. Without a template,
+ *  user's turns that have no ids get them. */
+nct_status nct_talk_settle(nct_talk *talk, nct_error *err);
+
+/** The model's last answer to be gone on with: drops that turn into *turn, whose contents are the caller's to free with
+ *  nct_turn_close. False if the last turn is none. */
+bool nct_talk_take_back(nct_talk *talk, nct_turn *turn);
+void nct_turn_close(nct_turn *turn);
 
 #endif

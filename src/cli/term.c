@@ -15,6 +15,7 @@
 #include <unistd.h>
 
 #include "cli/args.h"
+#include "cli/paste.h"
 
 #ifdef NCT_HAVE_EDIT
 #include <histedit.h>
@@ -23,7 +24,12 @@
 
 /* ------------------------------------------------------------------ streams */
 
+static void on_question(int number);
+
 void nct_term_init(nct_term *t) {
+    struct sigaction question = {.sa_handler = on_question, .sa_flags = SA_RESTART};
+    sigemptyset(&question.sa_mask);
+    sigaction(SIGUSR1, &question, NULL); /* whoever asks early is not answered by dying */
     *t = (nct_term){0};
     for (int fd = 0; fd <= 2; fd++)
         if (fcntl(fd, F_GETFD) < 0 && errno == EBADF) {
@@ -65,6 +71,7 @@ int nct_term_width(void) {
 static volatile sig_atomic_t flag, dim_fd = -1, window_changed, stop_typed, keys_open, finish_first;
 static volatile int now_flag;
 static struct termios lines_mode; /* of the terminal while keys_open is not set */
+static volatile sig_atomic_t asked; /* by SIGUSR1 */
 
 static void on_signal(int number) {
     if (number == SIGWINCH) {
@@ -105,6 +112,17 @@ void nct_signals_catch(void) {
     handle_unless_ignored(SIGHUP);
     handle(SIGTERM, on_signal);
     handle(SIGALRM, on_signal);
+}
+
+static void on_question(int number) {
+    (void)number;
+    asked = 1;
+}
+
+bool nct_signals_asked(void) {
+    bool was = asked;
+    asked = 0;
+    return was;
 }
 
 const volatile sig_atomic_t *nct_signals_flag(void) { return &flag; }
@@ -181,6 +199,11 @@ struct nct_editor {
     sigset_t outside;  /* the mask while waiting for a key */
     bool interrupted;
     nct_bytes typed; /* the line when Ctrl-C came */
+    nct_typing_help help;
+    nct_bytes ahead; /* read from the terminal behind a paste, but not yet asked for; from ahead_at on */
+    size_t ahead_at;
+    nct_pastes pastes; /* of this line */
+    nct_typed ends_as; /* what the key that ended the line means */
 #ifdef NCT_HAVE_EDIT
     EditLine *edit;
     History *history;
@@ -277,6 +300,26 @@ static char *show_prompt(EditLine *edit) {
     return (char *)(uintptr_t)((nct_editor *)e)->prompt;
 }
 
+/* The next byte, 0 at the end of the input, -1 after a signal: the line so far is kept then. */
+static int read_byte(nct_editor *e, unsigned char *byte) {
+    if (e->ahead_at < e->ahead.n) {
+        *byte = (unsigned char)e->ahead.data[e->ahead_at++];
+        return 1;
+    }
+    ssize_t n;
+    do {
+        if (!wait_for_key(e)) {
+            const LineInfo *line = el_line(e->edit);
+            e->interrupted = true;
+            nct_bytes_add(&e->typed, line->buffer, (size_t)(line->lastchar - line->buffer), NULL);
+            errno = EINTR;
+            return -1;
+        }
+        n = read(STDIN_FILENO, byte, 1);
+    } while (n < 0 && errno == EINTR);
+    return n < 0 ? 0 : (int)n;
+}
+
 /* libedit's own reader retries after a signal; this one stops, and decodes UTF-8 without a locale's help.
  * What is no character becomes U+FFFD. */
 static int read_key(EditLine *edit, wchar_t *key) {
@@ -287,19 +330,9 @@ static int read_key(EditLine *edit, wchar_t *key) {
     int more = 0;
     do {
         unsigned char byte;
-        ssize_t n;
-        do {
-            if (!wait_for_key(e)) {
-                const LineInfo *line = el_line(edit);
-                e->interrupted = true;
-                nct_bytes_add(&e->typed, line->buffer, (size_t)(line->lastchar - line->buffer), NULL);
-                errno = EINTR;
-                return -1;
-            }
-            n = read(STDIN_FILENO, &byte, 1);
-        } while (n < 0 && errno == EINTR);
+        int n = read_byte(e, &byte);
         if (n <= 0)
-            return (int)n;
+            return n;
         if (more == 0) {
             more = byte >= 0xf0 && byte < 0xf5   ? 3
                    : byte >= 0xe0 && byte < 0xf0 ? 2
@@ -322,6 +355,132 @@ static int read_key(EditLine *edit, wchar_t *key) {
         code = 0xfffd;
     *key = (wchar_t)code;
     return 1;
+}
+
+/* ---- keys of our own */
+
+static nct_editor *editor_of(EditLine *edit) {
+    void *e = NULL;
+    el_get(edit, EL_CLIENTDATA, &e);
+    return e;
+}
+
+static unsigned char end_as(EditLine *edit, nct_typed typed) {
+    editor_of(edit)->ends_as = typed;
+    return CC_NEWLINE;
+}
+static unsigned char key_more(EditLine *edit, int key) {
+    (void)key;
+    return end_as(edit, NCT_TYPED_MORE);
+}
+static unsigned char key_edit(EditLine *edit, int key) {
+    (void)key;
+    return end_as(edit, NCT_TYPED_EDIT);
+}
+
+/* Reads what a terminal sends between the marks of a paste; false after a signal or at the end of the input. */
+static bool read_paste(nct_editor *e, nct_bytes *text) {
+    static const char end[] = "\033[201~";
+    enum { N = sizeof end - 1 };
+    for (;;) {
+        while (e->ahead_at < e->ahead.n) {
+            nct_bytes_add(text, e->ahead.data + e->ahead_at++, 1, NULL);
+            if (text->n >= N && memcmp(text->data + text->n - N, end, N) == 0) {
+                text->n -= N;
+                text->data[text->n] = 0;
+                return true;
+            }
+        }
+        char buf[4096];
+        ssize_t n = wait_for_key(e) ? read(STDIN_FILENO, buf, sizeof buf) : -1;
+        e->ahead.n = e->ahead_at = 0;
+        if (n <= 0 && !(n < 0 && errno == EINTR && flag == 0))
+            return false;
+        if (n > 0 && nct_bytes_add(&e->ahead, buf, (size_t)n, NULL) != NCT_OK)
+            return false;
+    }
+}
+
+/* A paste of several lines is shown by its size; the line gets the text when it is done. */
+static unsigned char key_paste(EditLine *edit, int key) {
+    (void)key;
+    nct_editor *e = editor_of(edit);
+    nct_bytes text = {0};
+    unsigned char result = CC_EOF;
+    if (read_paste(e, &text)) {
+        const char *shown = nct_pastes_take(&e->pastes, &text, e->help.count, e->help.context);
+        result = shown && el_insertstr(edit, shown) == 0 ? CC_REFRESH : CC_ERROR;
+    }
+    nct_bytes_reset(&text);
+    return result;
+}
+
+/* Length of what all candidates begin with. */
+static size_t common_start(const nct_list *list) {
+    size_t n = strlen(list->item[0]);
+    for (size_t i = 1; i < list->n; i++)
+        while (strncmp(list->item[0], list->item[i], n) != 0)
+            n--;
+    while (n && ((unsigned char)list->item[0][n] & 0xc0) == 0x80)
+        n--;
+    return n;
+}
+
+static void show_candidates(const nct_list *list) {
+    enum { MOST = 100 };
+    fputc('\n', stdout);
+    for (size_t i = 0; i < list->n && i < MOST; i++)
+        fprintf(stdout, "  %s", list->item[i]);
+    fputs(list->n > MOST ? "  ...\n" : "\n", stdout);
+    fflush(stdout);
+}
+
+static unsigned char key_complete(EditLine *edit, int key) {
+    (void)key;
+    nct_editor *e = editor_of(edit);
+    const LineInfo *info = el_line(edit);
+    nct_bytes line = {0};
+    nct_list list = {0};
+    size_t begin = 0, word;
+    unsigned char result = CC_ERROR;
+    if (!e->help.complete ||
+        nct_bytes_add(&line, info->buffer, (size_t)(info->cursor - info->buffer), NULL) != NCT_OK)
+        return CC_ERROR;
+    e->help.complete(e->help.context, line.data, &begin, &list);
+    word = line.n - begin;
+    size_t same = list.n ? common_start(&list) : 0;
+    if (same > word || list.n == 1) {
+        nct_bytes more = {0};
+        nct_bytes_add(&more, list.item[0] + word, same - word, NULL);
+        if (list.n == 1 && list.item[0][same - 1] != '/')
+            nct_bytes_add_str(&more, " ", NULL);
+        result = more.n && el_insertstr(edit, more.data) == 0 ? CC_REFRESH : CC_ERROR;
+        nct_bytes_reset(&more);
+    } else if (list.n) {
+        show_candidates(&list);
+        result = CC_REDISPLAY;
+    }
+    for (size_t i = 0; i < list.n; i++)
+        nct_free((void *)(uintptr_t)list.item[i]);
+    nct_free(list.item);
+    nct_bytes_reset(&line);
+    return result;
+}
+
+static void bind_keys(EditLine *edit) {
+    static const struct {
+        const char *name, *help;
+        unsigned char (*run)(EditLine *, int);
+        const char *key;
+    } keys[] = {{"nct-more", "another line", key_more, "^J"},
+                {"nct-edit", "to $EDITOR", key_edit, "^G"},
+                {"nct-paste", "a paste", key_paste, "\\033[200~"},
+                {"nct-complete", "complete a word", key_complete, "^I"}};
+    for (size_t i = 0; i < sizeof keys / sizeof *keys; i++) {
+        el_set(edit, EL_ADDFN, keys[i].name, keys[i].help, keys[i].run);
+        el_set(edit, EL_BIND, keys[i].key, keys[i].name, NULL);
+    }
+    el_set(edit, EL_SETTY, "-d", "-icrnl", "-inlcr", NULL); /* Enter and Ctrl-J are two keys */
 }
 
 /* libedit writes lines in the locale's encoding, which must be UTF-8 for it to be of use. */
@@ -354,14 +513,19 @@ static void open_edit(nct_editor *e) {
         if (e->history_path)
             history(e->history, &event, H_LOAD, e->history_path);
     }
+    bind_keys(e->edit);
     el_source(e->edit, NULL);
 }
 
 static nct_typed read_edited(nct_editor *e, nct_bytes *line) {
     int n = 0;
     e->typed.n = 0;
+    e->ends_as = NCT_TYPED_LINE;
+    nct_pastes_close(&e->pastes);
     begin_typing(e, true);
+    fputs("\033[?2004h", stdout); /* pastes come between marks */
     const char *text = el_gets(e->edit, &n);
+    fputs("\033[?2004l", stdout);
     end_typing(e);
     if (e->interrupted) {
         fputc('\n', stdout);
@@ -375,8 +539,14 @@ static nct_typed read_edited(nct_editor *e, nct_bytes *line) {
         fflush(stdout);
         return NCT_TYPED_END;
     }
-    nct_bytes_add(line, text, (size_t)(text[n - 1] == '\n' ? n - 1 : n), NULL);
-    return NCT_TYPED_LINE;
+    bool ended = text[n - 1] == '\n' || text[n - 1] == '\r';
+    nct_bytes_add(line, text, (size_t)(ended ? n - 1 : n), NULL);
+    nct_pastes_put(&e->pastes, line);
+    if (e->ends_as != NCT_TYPED_LINE) { /* keys of ours leave the cursor where it was */
+        fputc('\n', stdout);
+        fflush(stdout);
+    }
+    return e->ends_as;
 }
 
 #endif
@@ -415,10 +585,14 @@ void nct_editor_close(nct_editor *e) {
         history_end(e->history);
 #endif
     nct_free(e->history_path);
+    nct_pastes_close(&e->pastes);
+    nct_bytes_reset(&e->ahead);
     nct_bytes_reset(&e->pending);
     nct_bytes_reset(&e->typed);
     nct_free(e);
 }
+
+void nct_editor_help(nct_editor *e, const nct_typing_help *help) { e->help = *help; }
 
 nct_typed nct_editor_read(nct_editor *e, const char *prompt, nct_bytes *line) {
     line->n = 0;
@@ -436,8 +610,11 @@ void nct_editor_push(nct_editor *e, const char *text, size_t n) {
         return;
 #ifdef NCT_HAVE_EDIT
     nct_bytes copy = {0};
-    if (e->edit && nct_bytes_add(&copy, text, n, NULL) == NCT_OK)
+    if (e->edit && nct_bytes_add(&copy, text, n, NULL) == NCT_OK) {
+        for (char *end = copy.data; (end = strchr(end, '\n'));)
+            *end = '\r'; /* Enter: a newline is Ctrl-J here */
         el_push(e->edit, copy.data);
+    }
     nct_bytes_reset(&copy);
     if (e->edit)
         return;

@@ -8,6 +8,7 @@
 #include <signal.h>
 
 #include "base/bytes.h"
+#include "cli/args.h"
 
 typedef struct nct_term {
     bool in_closed;                /* stdin was closed when the program started */
@@ -39,6 +40,9 @@ void nct_signals_clear(void);
 void nct_signals_finish_first(bool lenient);
 const volatile int *nct_signals_now(void);
 
+/** True once after each SIGUSR1, which asks how far things have come. */
+bool nct_signals_asked(void);
+
 /** Sets the flag to SIGALRM after so many seconds; 0 or NaN: never. */
 void nct_signals_alarm(double seconds);
 
@@ -68,6 +72,8 @@ typedef struct nct_editor nct_editor;
 
 typedef enum nct_typed {
     NCT_TYPED_LINE,
+    NCT_TYPED_MORE,      /* Ctrl-J: a line, and another follows */
+    NCT_TYPED_EDIT,      /* Ctrl-G: what was typed so far is to go to $EDITOR */
     NCT_TYPED_END,       /* Ctrl-D on an empty line, or the end of the input */
     NCT_TYPED_INTERRUPT, /* Ctrl-C; *line holds what was typed */
     NCT_TYPED_SIGNAL,    /* SIGTERM or SIGHUP: the flag says which */
@@ -78,7 +84,18 @@ typedef enum nct_typed {
 nct_status nct_editor_open(const nct_term *term, const char *history, nct_editor **editor, nct_error *err);
 void nct_editor_close(nct_editor *editor); /* NULL is fine */
 
-/** Reads a line without its newline into *line, which is emptied first. */
+/** What Tab and pastes need to know. complete: adds what the word before the cursor could become to *list (texts freed
+ *  with nct_free); line is what stands before the cursor, and *begin is where the word begins in it. count: tokens of a
+ *  pasted text. Either may be NULL. */
+typedef struct nct_typing_help {
+    void (*complete)(void *context, const char *line, size_t *begin, nct_list *list);
+    size_t (*count)(void *context, const char *text, size_t n);
+    void *context;
+} nct_typing_help;
+void nct_editor_help(nct_editor *editor, const nct_typing_help *help);
+
+/** Reads a line without its newline into *line, which is emptied first. What was pasted is in it whole, newlines and
+ *  all, although the screen shows its size only. */
 nct_typed nct_editor_read(nct_editor *editor, const char *prompt, nct_bytes *line);
 /** As if this had been typed, before what is typed next. */
 void nct_editor_push(nct_editor *editor, const char *text, size_t n);

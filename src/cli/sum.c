@@ -1,0 +1,587 @@
+#include "cli/sum.h"
+
+#include <errno.h>
+#include <math.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "base/clock.h"
+#include "base/json.h"
+#include "base/sha256.h"
+#include "cli/input.h"
+#include "cli/overflow.h"
+#include "text/cuts.h"
+
+enum {
+    CHILDREN = 8,       /* summaries that are summarised at once */
+    PART_MOST = 49152,  /* tokens of a part where the context holds more: cuts beat a memory that is strained */
+    ANSWER_MOST = 1024, /* tokens of a summary where nothing else is asked for */
+    LEAST = 32,         /* tokens that a part must have room for */
+};
+
+/* A stretch of the text, and what was said about it. */
+typedef struct part {
+    size_t begin, end, n_tokens; /* bytes */
+    nct_bytes text;
+} part;
+
+/* One summary: of a file, or of all. */
+typedef struct job {
+    nct_sum *s;
+    const char *name;
+    nct_bytes text;
+    size_t *ends; /* [n_tokens] where each token ends, in bytes */
+    size_t n_tokens;
+    nct_strategy strategy;
+    size_t chunk, overlap, room; /* tokens of a part; that a prompt's content may have */
+    part *part;
+    size_t n_parts, parts_capacity;
+    nct_bytes summary;
+} job;
+
+static void close_job(job *j) {
+    for (size_t i = 0; i < j->n_parts; i++)
+        nct_bytes_reset(&j->part[i].text);
+    nct_free(j->part);
+    nct_free(j->ends);
+    nct_bytes_reset(&j->text);
+    nct_bytes_reset(&j->summary);
+    *j = (job){0};
+}
+
+/* ------------------------------------------------------------------ parts */
+
+/* Tokens that end at or before a byte. */
+static size_t tokens_before(const job *j, size_t at) {
+    size_t low = 0, high = j->n_tokens;
+    while (low < high) {
+        size_t middle = (low + high) / 2;
+        if (j->ends[middle] <= at)
+            low = middle + 1;
+        else
+            high = middle;
+    }
+    return low;
+}
+
+/* The byte behind so many tokens. */
+static size_t byte_behind(const job *j, size_t n) {
+    return n == 0 ? 0 : n >= j->n_tokens ? j->text.n : j->ends[n - 1];
+}
+
+static nct_status add_part(job *j, size_t begin, size_t end, nct_error *err) {
+    void *p = j->part;
+    NCT_TRY(nct_grow(&p, &j->parts_capacity, j->n_parts + 1, sizeof *j->part, err));
+    j->part = p;
+    j->part[j->n_parts++] =
+        (part){.begin = begin, .end = end, .n_tokens = tokens_before(j, end) - tokens_before(j, begin)};
+    return NCT_OK;
+}
+
+/* Parts of about the same size, each cut at the best place in its last third. */
+static nct_status cut_parts(job *j, nct_error *err) {
+    uint8_t *cut = NULL;
+    NCT_TRY(nct_cuts_find(j->text.data, j->text.n, &cut, err));
+    nct_status status = NCT_OK;
+    for (size_t begin = 0; begin < j->text.n && status == NCT_OK;) {
+        size_t first = tokens_before(j, begin), left = j->n_tokens - first;
+        size_t n_more = (left + j->chunk - 1) / j->chunk, even = n_more ? (left + n_more - 1) / n_more : left;
+        size_t most = even + even / 8 < j->chunk ? even + even / 8 : j->chunk; /* room to find a good place */
+        size_t high = n_more <= 1 ? j->text.n : byte_behind(j, first + most), low = byte_behind(j, first + most * 2 / 3);
+        if (high <= begin)
+            high = byte_behind(j, first + 1) > begin ? byte_behind(j, first + 1) : j->text.n;
+        low = low > begin ? low : begin + 1;
+        size_t end = high == j->text.n ? high : nct_cuts_best(cut, low < high ? low : high, high);
+        size_t from = begin;
+        if (j->overlap && begin) { /* begins again where something begins, at most so many tokens before */
+            size_t back = byte_behind(j, first > j->overlap ? first - j->overlap : 0);
+            from = begin;
+            for (size_t at = back; at < begin; at++)
+                if (cut[at] > cut[from] || from == begin)
+                    from = cut[at] >= NCT_CUT_WORD ? at : from;
+        }
+        status = add_part(j, from, end, err);
+        begin = end;
+    }
+    nct_free(cut);
+    return status;
+}
+
+/* ------------------------------------------------------------------ planning */
+
+static int refuse_direct(const job *j) {
+    return nct_say_error(j->s->cli, NCT_EXIT_CONTEXT,
+                         "%s is %s tokens; beside the instruction and the answer there is room for %s\n"
+                         "try: --strategy map-reduce",
+                         j->name, NCT_N(j->n_tokens), NCT_N(j->room));
+}
+
+/* Counts, and settles how it is done. */
+static int plan(job *j, size_t window) {
+    const nct_args *a = &j->s->cli->args;
+    nct_error err = {0};
+    nct_bytes instruction = {0};
+    size_t n_bare = 0;
+    if (nct_token_ends(j->s->engine, j->text.data, j->text.n, a->parse_special, &j->ends, &j->n_tokens, &err) != NCT_OK ||
+        nct_sum_instruction(j->s->cli, "part 1000 of 1000 of a longer text, which stands above,", false, &instruction,
+                            &err) != NCT_OK) {
+        nct_bytes_reset(&instruction);
+        return nct_say_status(j->s->cli, &err);
+    }
+    int code = nct_sum_count(j->s, "", 0, instruction.data, &n_bare);
+    nct_bytes_reset(&instruction);
+    if (code != NCT_EXIT_OK)
+        return code;
+    enum { SLACK = 16 }; /* a text's first and last token may fall otherwise beside the template */
+    size_t taken = n_bare + j->s->max_tokens + SLACK;
+    if (window < taken + LEAST)
+        return nct_say_error(j->s->cli, NCT_EXIT_CONTEXT,
+                             "the context of %s tokens has no room for a text beside the instruction (%s) and the "
+                             "answer (%s)\ntry: a smaller -n",
+                             NCT_N(window), NCT_N(n_bare), NCT_N(j->s->max_tokens));
+    j->room = window - taken;
+    bool fits = j->n_tokens <= j->room;
+    j->strategy = a->strategy == NCT_UNSET ? NCT_SUM_AUTO : (nct_strategy)a->strategy;
+    if (j->strategy == NCT_SUM_AUTO)
+        j->strategy = fits ? NCT_SUM_DIRECT : NCT_SUM_MAP_REDUCE;
+    if (j->strategy == NCT_SUM_DIRECT)
+        return fits ? (add_part(j, 0, j->text.n, &err), nct_say_status(j->s->cli, &err)) : refuse_direct(j);
+    size_t most = j->strategy == NCT_SUM_REFINE && j->room > j->s->max_tokens + LEAST ? j->room - j->s->max_tokens
+                                                                                     : j->room;
+    j->chunk = a->chunk != NCT_UNSET ? (size_t)a->chunk : most < PART_MOST ? most : PART_MOST;
+    j->overlap = a->overlap == NCT_UNSET ? 0 : (size_t)a->overlap;
+    if (j->chunk + j->overlap > most && a->chunk == NCT_UNSET && j->overlap < j->chunk / 2)
+        j->chunk -= j->overlap;
+    if (j->chunk + j->overlap > most || j->overlap >= j->chunk)
+        return nct_say_error(j->s->cli, NCT_EXIT_USAGE,
+                             "parts of %s tokens with an overlap of %s do not fit: there is room for %s", NCT_N(j->chunk),
+                             NCT_N(j->overlap), NCT_N(most));
+    cut_parts(j, &err);
+    return nct_say_status(j->s->cli, &err);
+}
+
+/* ------------------------------------------------------------------ doing it */
+
+static int ask(job *j, const char *content, size_t n, const char *about, bool whole, nct_bytes *answer) {
+    nct_bytes instruction = {0};
+    nct_error err = {0};
+    bool json = j->s->show.silent;
+    int code = nct_sum_instruction(j->s->cli, about, whole, &instruction, &err) == NCT_OK
+                   ? nct_sum_ask(j->s, content, n, instruction.data, whole && !json, answer)
+                   : nct_say_status(j->s->cli, &err);
+    nct_bytes_reset(&instruction);
+    return code;
+}
+
+static void label(job *j, const char *what, size_t i, size_t n) {
+    snprintf(j->s->label, sizeof j->s->label, "%s %zu of %zu", what, i, n);
+}
+
+static int map(job *j) {
+    int code = NCT_EXIT_OK;
+    for (size_t i = 0; i < j->n_parts && code == NCT_EXIT_OK; i++) {
+        char about[96];
+        part *p = &j->part[i];
+        snprintf(about, sizeof about, "part %zu of %zu of a longer text, which stands above,", i + 1, j->n_parts);
+        label(j, "part", i + 1, j->n_parts);
+        code = ask(j, j->text.data + p->begin, p->end - p->begin, about, false, &p->text);
+    }
+    return code;
+}
+
+/* Summaries [0, n) become fewer, until one prompt holds them all and gives the last. */
+static int reduce(job *j) {
+    void *p = NULL;
+    nct_error err = {0};
+    if (nct_alloc(&p, j->n_parts, sizeof(nct_bytes), &err) != NCT_OK)
+        return nct_say_status(j->s->cli, &err);
+    nct_bytes *level = p;
+    size_t n = j->n_parts, n_all = n;
+    int code = NCT_EXIT_OK;
+    for (size_t i = 0; i < n && code == NCT_EXIT_OK; i++)
+        if (nct_bytes_add(&level[i], j->part[i].text.data, j->part[i].text.n, &err) != NCT_OK)
+            code = nct_say_status(j->s->cli, &err);
+    for (bool last = false; code == NCT_EXIT_OK && !last;) {
+        size_t n_next = 0;
+        for (size_t i = 0; i < n && code == NCT_EXIT_OK;) {
+            nct_bytes text = {0}, answer = {0};
+            size_t k = 0, n_ids = 0;
+            for (; i + k < n && k < CHILDREN && code == NCT_EXIT_OK; k++) {
+                size_t before = text.n;
+                if (nct_bytes_printf(&text, &err, "%sSummary of part %zu:\n%s\n", k ? "\n" : "", i + k + 1,
+                                     level[i + k].data ? level[i + k].data : "") != NCT_OK)
+                    code = nct_say_status(j->s->cli, &err);
+                else
+                    code = nct_sum_count(j->s, text.data, text.n, "", &n_ids);
+                if (code == NCT_EXIT_OK && k >= 2 && n_ids > j->room) { /* two always go together, or it would not end */
+                    text.n = before;
+                    text.data[before] = 0;
+                    break;
+                }
+            }
+            last = code == NCT_EXIT_OK && i == 0 && k == n;
+            label(j, "joining", n_next + 1, (n + CHILDREN - 1) / CHILDREN);
+            if (code == NCT_EXIT_OK)
+                code = ask(j, text.data, text.n, "the text whose parts are summarised above, as one text and without "
+                                                 "mention of parts,",
+                           last, &answer);
+            nct_bytes_reset(&text);
+            nct_bytes_reset(&level[n_next]);
+            for (size_t c = i; c < i + k; c++)
+                nct_bytes_reset(&level[c]);
+            level[n_next++] = answer;
+            i += k;
+        }
+        n = n_next;
+    }
+    if (n && code != NCT_EXIT_FAILURE) {
+        nct_bytes_reset(&j->summary);
+        j->summary = level[0];
+        level[0] = (nct_bytes){0};
+    }
+    for (size_t i = 0; i < n_all; i++)
+        nct_bytes_reset(&level[i]);
+    nct_free(level);
+    return code;
+}
+
+/* The summary so far stands before each part. */
+static int refine(job *j) {
+    int code = NCT_EXIT_OK;
+    nct_error err = {0};
+    for (size_t i = 0; i < j->n_parts && code == NCT_EXIT_OK; i++) {
+        part *p = &j->part[i];
+        nct_bytes text = {0};
+        nct_status status = NCT_OK;
+        if (i)
+            status = nct_bytes_printf(&text, &err, "What came before, in short:\n%s\n\nHow it goes on:\n",
+                                      j->part[i - 1].text.data ? j->part[i - 1].text.data : "");
+        if (status == NCT_OK)
+            status = nct_bytes_add(&text, j->text.data + p->begin, p->end - p->begin, &err);
+        label(j, "part", i + 1, j->n_parts);
+        code = status != NCT_OK ? nct_say_status(j->s->cli, &err)
+                                : ask(j, text.data, text.n,
+                                      i ? "all of this, what came before included, as one text," : "the text above",
+                                      i + 1 == j->n_parts, &p->text);
+        nct_bytes_reset(&text);
+    }
+    const nct_bytes *last = &j->part[j->n_parts - 1].text;
+    if (code == NCT_EXIT_OK && nct_bytes_add(&j->summary, last->data ? last->data : "", last->n, &err) != NCT_OK)
+        code = nct_say_status(j->s->cli, &err);
+    return code;
+}
+
+static int direct(job *j) {
+    nct_error err = {0};
+    snprintf(j->s->label, sizeof j->s->label, "reading");
+    int code = ask(j, j->text.data, j->text.n, "the text above", true, &j->summary);
+    if (code == NCT_EXIT_OK &&
+        nct_bytes_add(&j->part[0].text, j->summary.data ? j->summary.data : "", j->summary.n, &err) != NCT_OK)
+        code = nct_say_status(j->s->cli, &err);
+    return code;
+}
+
+static int work(job *j) {
+    if (j->strategy == NCT_SUM_DIRECT)
+        return direct(j);
+    if (j->strategy == NCT_SUM_REFINE)
+        return refine(j);
+    int code = map(j);
+    return code == NCT_EXIT_OK ? reduce(j) : code;
+}
+
+/* ------------------------------------------------------------------ what comes out */
+
+static const char *strategy_name(nct_strategy strategy) {
+    static const char *const names[] = {"auto", "direct", "map-reduce", "refine"};
+    return names[strategy];
+}
+
+static bool as_json(const nct_cli *cli) {
+    return cli->args.format == NCT_FORMAT_JSON || cli->args.format == NCT_FORMAT_JSONL;
+}
+
+static nct_status write_json(const job *j, nct_bytes *out, nct_error *err) {
+    const nct_sum *s = j->s;
+    NCT_TRY(nct_bytes_add_str(out, "{\"file\":", err));
+    NCT_TRY(nct_json_write_string(out, j->name, strlen(j->name), err));
+    NCT_TRY(nct_bytes_add_str(out, ",\"text\":", err));
+    NCT_TRY(nct_json_write_string(out, j->summary.data ? j->summary.data : "", j->summary.n, err));
+    NCT_TRY(nct_bytes_printf(out, err, ",\"strategy\":\"%s\",\"tokens\":%zu,\"model\":{\"name\":", strategy_name(j->strategy),
+                             j->n_tokens));
+    NCT_TRY(nct_json_write_string(out, s->info.name, strlen(s->info.name), err));
+    NCT_TRY(nct_bytes_printf(out, err,
+                             ",\"quant\":\"%s\"},\"usage\":{\"prompt\":%zu,\"cached\":%zu,\"completion\":%zu,"
+                             "\"asked\":%zu,\"kept\":%zu},\"sampling\":{\"seed\":%llu,\"temp\":%g},\"parts\":[",
+                             s->info.weights, s->n_prompt, s->n_cached, s->n_completion, s->n_asked, s->n_kept,
+                             (unsigned long long)s->sampling.seed, s->sampling.temperature));
+    for (size_t i = 0; i < j->n_parts; i++) {
+        const part *p = &j->part[i];
+        NCT_TRY(nct_bytes_printf(out, err, "%s{\"begin\":%zu,\"end\":%zu,\"tokens\":%zu,\"text\":", i ? "," : "", p->begin,
+                                 p->end, p->n_tokens));
+        NCT_TRY(nct_json_write_string(out, p->text.data ? p->text.data : "", p->text.n, err));
+        NCT_TRY(nct_bytes_add_str(out, "}", err));
+    }
+    return nct_bytes_add_str(out, "]}\n", err);
+}
+
+static void print_time(double seconds, char buf[32]) {
+    if (seconds < 90)
+        snprintf(buf, 32, "%.0f s", seconds);
+    else if (seconds < 5400)
+        snprintf(buf, 32, "%.0f min", seconds / 60);
+    else
+        snprintf(buf, 32, "%.1f h", seconds / 3600);
+}
+
+/* How fast this machine reads and writes with this model: a little of the text is read and gone on with. */
+static nct_status measure(const job *j, double *prefill, double *decode, nct_error *err) {
+    enum { READ = 256, STEPS = 8 };
+    int32_t *ids = NULL, id;
+    size_t n = 0, n_bytes = byte_behind(j, READ);
+    nct_report r;
+    nct_session *session = j->s->session;
+    NCT_TRY(nct_encode(j->s->engine, j->text.data, n_bytes, false, true, &ids, &n, err));
+    nct_status status = nct_session_feed(session, ids, n, NULL, err);
+    for (int i = 0; i < STEPS && status == NCT_OK; i++)
+        if ((status = nct_session_sample(session, &j->s->sampling, (int)n, 0, &id, err)) == NCT_OK)
+            status = nct_session_feed(session, &id, 1, NULL, err);
+    nct_free(ids);
+    nct_session_report(session, &r);
+    *prefill = nct_rate(r.n_prefill, r.prefill_s);
+    *decode = nct_rate(r.n_decode, r.decode_s);
+    return status;
+}
+
+static int print_plan(const job *j) {
+    nct_sum *s = j->s;
+    nct_output *o = &s->show.output;
+    nct_error err = {0};
+    double prefill = 0, decode = 0;
+    size_t least = SIZE_MAX, most = 0, n_levels = 0, n_asked = j->n_parts, n_read = j->n_tokens;
+    if (j->text.n && measure(j, &prefill, &decode, &err) != NCT_OK)
+        return nct_say_status(s->cli, &err);
+    for (size_t i = 0; i < j->n_parts; i++) {
+        least = j->part[i].n_tokens < least ? j->part[i].n_tokens : least;
+        most = j->part[i].n_tokens > most ? j->part[i].n_tokens : most;
+    }
+    for (size_t n = j->n_parts; j->strategy == NCT_SUM_MAP_REDUCE; n_levels++) {
+        n_read += n * s->max_tokens;
+        n = (n + CHILDREN - 1) / CHILDREN;
+        n_asked += n;
+        if (n <= 1) {
+            n_levels++;
+            break;
+        }
+    }
+    nct_output_print(o, "%s  %s tokens %s %s → %s\n", j->name, NCT_N(j->n_tokens), j->n_tokens <= j->room ? "≤" : ">",
+                     NCT_N(j->room), strategy_name(j->strategy));
+    if (j->strategy != NCT_SUM_DIRECT)
+        nct_output_print(o, "  structure: %zu part%s (%s to %s tokens)", j->n_parts, j->n_parts == 1 ? "" : "s", NCT_N(least),
+                         NCT_N(most));
+    if (n_levels)
+        nct_output_print(o, ", then %zu level%s of joining", n_levels, n_levels == 1 ? "" : "s");
+    if (j->strategy != NCT_SUM_DIRECT)
+        nct_output_print(o, "\n");
+    char longest[32], reading[32];
+    print_time(prefill > 0 ? (double)n_read / prefill : 0, reading);
+    print_time(decode > 0 ? (double)(n_asked * s->max_tokens) / decode : 0, longest);
+    nct_output_print(o, "  estimate: reading %s, writing at most %s, KV %s    (measured with a little of the text)\n",
+                     reading, longest,
+                     NCT_BYTES(nct_session_cache_bytes(s->session, (most ? most : j->n_tokens) + s->max_tokens)));
+    return NCT_EXIT_OK;
+}
+
+/* {dir}, {stem}, {name}, {ext} of an input's path. */
+static nct_status expand(const char *pattern, const char *path, nct_bytes *out, nct_error *err) {
+    const char *slash = strrchr(path, '/'), *name = slash ? slash + 1 : path, *dot = strrchr(name, '.');
+    if (!dot || dot == name)
+        dot = name + strlen(name);
+    for (const char *at = pattern; *at;) {
+        size_t length = 0;
+        nct_status status = NCT_OK;
+        if (strncmp(at, "{dir}", length = 5) == 0)
+            status = slash ? nct_bytes_add(out, path, (size_t)(slash - path), err) : nct_bytes_add_str(out, ".", err);
+        else if (strncmp(at, "{stem}", length = 6) == 0)
+            status = nct_bytes_add(out, name, (size_t)(dot - name), err);
+        else if (strncmp(at, "{name}", length = 6) == 0)
+            status = nct_bytes_add_str(out, name, err);
+        else if (strncmp(at, "{ext}", length = 5) == 0)
+            status = nct_bytes_add_str(out, dot, err);
+        else
+            status = nct_bytes_add(out, at, length = 1, err);
+        NCT_TRY(status);
+        at += length;
+    }
+    return NCT_OK;
+}
+
+/* ------------------------------------------------------------------ the command */
+
+static void tell_stopped(const job *j, int code) {
+    if (code < NCT_EXIT_INTERRUPT && *nct_signals_flag() != SIGALRM)
+        return;
+    nct_say_warning(j->s->cli, "%s after %zu answer%s; %s", *nct_signals_flag() == SIGALRM ? "the time is up" : "stopped",
+                    j->s->n_asked ? j->s->n_asked - 1 : 0, j->s->n_asked == 2 ? "" : "s",
+                    j->s->cli->args.cache > 0 ? "with --cache none was kept"
+                                              : "the same command goes on from there");
+}
+
+static int open_session(job *j, size_t window) {
+    nct_sum *s = j->s;
+    const nct_args *a = &s->cli->args;
+    size_t largest = 0;
+    nct_session_close(s->session); /* the table of positions may be another one for another text */
+    s->session = NULL;
+    if (!j->part) {
+        largest = j->n_tokens;
+    }
+    for (size_t i = 0; i < j->n_parts; i++)
+        largest = j->part[i].n_tokens > largest ? j->part[i].n_tokens : largest;
+    size_t n = largest + (window - j->room);
+    if (j->strategy == NCT_SUM_REFINE)
+        n += s->max_tokens;
+    s->sampling.seed = a->seed == NCT_UNSET ? s->sampling.seed : (uint64_t)a->seed;
+    return nct_open_session(s->cli, s->engine, n < window ? n : window, &s->session);
+}
+
+/* Without --seed, one that follows from the text: so the same command goes on where it was stopped. */
+static void take_seed(nct_sum *s, const nct_bytes *text) {
+    uint8_t digest[NCT_SHA256_BYTES];
+    if (s->cli->args.seed != NCT_UNSET)
+        return;
+    nct_sha256_of(text->data ? text->data : "", text->n, digest);
+    s->sampling.seed = nct_le32(digest);
+}
+
+static int summarise(nct_sum *s, const char *name, nct_bytes *text, const char *output, bool header) {
+    job j = {.s = s, .name = name, .text = *text};
+    const nct_cli *cli = s->cli;
+    nct_error err = {0};
+    size_t window = nct_window(cli, &s->info);
+    *text = (nct_bytes){0};
+    if (cli->args.ctx != NCT_UNSET && (size_t)cli->args.ctx < window)
+        window = (size_t)cli->args.ctx;
+    s->n_prompt = s->n_cached = s->n_completion = s->n_asked = s->n_kept = 0;
+    take_seed(s, &j.text);
+    int code = plan(&j, window);
+    if (code == NCT_EXIT_OK)
+        code = open_session(&j, window);
+    if (code == NCT_EXIT_OK && (code = nct_output_open(cli, output, &s->show.output)) == NCT_EXIT_OK) {
+        if (cli->args.plan) {
+            code = print_plan(&j);
+        } else {
+            if (header && !s->show.silent)
+                nct_output_print(&s->show.output, "=== %s ===\n", name);
+            code = work(&j);
+            nct_bytes json = {0};
+            if (s->show.silent && code == NCT_EXIT_OK && write_json(&j, &json, &err) == NCT_OK)
+                nct_output_write(&s->show.output, json.data, json.n);
+            nct_bytes_reset(&json);
+            if (!s->show.silent && s->show.output.last && s->show.output.last != '\n')
+                nct_output_write(&s->show.output, "\n", 1);
+            if (err.status != NCT_OK)
+                code = nct_say_status(cli, &err);
+            tell_stopped(&j, code);
+        }
+        if (s->cli->args.stats)
+            nct_say_dim(cli, "%s: %zu answers, %zu of them kept before · %s in (%s cached) · %s out", name, s->n_asked,
+                        s->n_kept, NCT_N(s->n_prompt), NCT_N(s->n_cached), NCT_N(s->n_completion));
+        code = nct_output_close(&s->show.output, code);
+    }
+    if (s->session)
+        nct_session_keep(s->session, nct_session_length(s->session));
+    close_job(&j);
+    return code;
+}
+
+static int check(const nct_cli *cli, const nct_list *paths) {
+    const nct_args *a = &cli->args;
+    size_t n_words;
+    if (!nct_sum_words(cli, &n_words))
+        return nct_say_error(cli, NCT_EXIT_USAGE, "--length is short, medium, long or a number of words such as 120w, "
+                                                  "not '%.40s'", a->sum_length);
+    if (a->each && a->together)
+        return nct_say_error(cli, NCT_EXIT_USAGE, "--each is a summary of every file, --together one of all\n"
+                                                  "try: one of them");
+    if (paths->n > 1 && !a->together && a->output && !strchr(a->output, '{'))
+        return nct_say_error(cli, NCT_EXIT_USAGE, "-o %s is one file, and there are %zu summaries\n"
+                                                  "try: -o '{dir}/{stem}.sum.md'\n     --together", a->output, paths->n);
+    if (paths->n == 0 && cli->term.in_tty)
+        return nct_say_error(cli, NCT_EXIT_USAGE, "nothing to summarise\ntry: noctule sum FILE\n     ... | noctule sum");
+    return NCT_EXIT_OK;
+}
+
+static int open_all(nct_sum *s) {
+    const nct_args *a = &s->cli->args;
+    size_t n_words = 0;
+    int code = nct_open_model(s->cli, false, &s->engine, &s->info);
+    if (code == NCT_EXIT_OK)
+        code = nct_take_sampling(s->cli, s->engine, &s->sampling, &s->bias);
+    if (code == NCT_EXIT_OK)
+        code = nct_talk_open(s->cli, s->engine, a->raw || !nct_engine_has_template(s->engine), &s->talk);
+    nct_sum_words(s->cli, &n_words);
+    size_t window = a->ctx != NCT_UNSET ? (size_t)a->ctx : nct_window(s->cli, &s->info);
+    s->max_tokens = a->max_tokens != NCT_UNSET ? (size_t)a->max_tokens : n_words ? 4 * n_words + 64 : ANSWER_MOST;
+    if (a->max_tokens == NCT_UNSET && s->max_tokens > window / 4)
+        s->max_tokens = window / 4;
+    return code;
+}
+
+/* Files one by one, or all in one text with headers. */
+static int go_through(nct_sum *s, const nct_list *paths) {
+    const nct_cli *cli = s->cli;
+    static const char *const dash[] = {"-"};
+    const char *const *path = paths->n ? paths->item : dash;
+    size_t n = paths->n ? paths->n : 1;
+    int code = NCT_EXIT_OK;
+    if (cli->args.together && n > 1) {
+        nct_prompt all = {0};
+        code = nct_prompt_add_files(cli, &all, paths);
+        if (code == NCT_EXIT_OK)
+            code = summarise(s, "all files", &all.text, cli->args.output, false);
+        nct_prompt_close(&all);
+        return code;
+    }
+    for (size_t i = 0; i < n && code == NCT_EXIT_OK; i++) {
+        nct_bytes text = {0}, output = {0};
+        nct_error err = {0};
+        const char *name = strcmp(path[i], "-") == 0 ? "stdin" : path[i];
+        code = nct_input_read(cli, path[i], &text);
+        if (code == NCT_EXIT_OK && text.n == 0)
+            code = nct_say_error(cli, NCT_EXIT_USAGE, "%s is empty", name);
+        if (code == NCT_EXIT_OK && cli->args.output && expand(cli->args.output, name, &output, &err) != NCT_OK)
+            code = nct_say_status(cli, &err);
+        if (code == NCT_EXIT_OK)
+            code = summarise(s, name, &text, cli->args.output ? output.data : NULL, n > 1 && !cli->args.output);
+        nct_bytes_reset(&text);
+        nct_bytes_reset(&output);
+    }
+    return code;
+}
+
+int nct_sum_main(nct_cli *cli) {
+    nct_sum s = {.cli = cli, .show.cli = cli, .show.silent = as_json(cli)};
+    nct_list paths = {0};
+    bool listed = true;
+    for (size_t i = 0; i < cli->args.files.n; i++)
+        listed = listed && nct_list_add(&paths, cli->args.files.item[i]);
+    for (size_t i = 0; i < cli->args.words.n; i++)
+        listed = listed && nct_list_add(&paths, cli->args.words.item[i]);
+    int code = listed ? check(cli, &paths) : nct_say_error(cli, NCT_EXIT_FAILURE, "out of memory");
+    if (code == NCT_EXIT_OK)
+        code = open_all(&s);
+    if (code == NCT_EXIT_OK) {
+        nct_signals_catch();
+        nct_signals_alarm(isnan(cli->args.max_time) ? 0 : cli->args.max_time);
+        code = go_through(&s, &paths);
+        nct_signals_alarm(0);
+    }
+    nct_show_close(&s.show);
+    nct_talk_close(&s.talk);
+    nct_free(s.bias);
+    nct_session_close(s.session);
+    nct_engine_close(s.engine);
+    nct_free(paths.item);
+    return code;
+}
