@@ -487,6 +487,7 @@ typedef struct nct_sequence {
     int n_expected;     /* tokens it will hold, as far as is known; only looked at by NCT_ROPE_AUTO */
     nct_sampling sampling; /* bias arrays are borrowed until it ends */
     uint32_t sample;
+    nct_matcher *matcher; /* keeps the answer to a constraint, borrowed until the sequence ends; NULL: nothing does */
     /* Told of each token as it is chosen; false: it is the last one. Not the place to call the batcher. */
     bool (*take)(void *context, int32_t id);
     /* Told once, when the sequence has left the batcher: after its last token (err NULL), or on a failure that is its own:

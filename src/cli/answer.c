@@ -430,9 +430,9 @@ static nct_status generate(const nct_engine *engine, nct_session *session, const
     return end_text(engine, stream, f, err);
 }
 
-nct_status nct_answer_constrain(nct_constraint *constraint, const nct_session *session, size_t n_prompt, bool may_think,
+nct_status nct_answer_constrain(nct_constraint *constraint, size_t limit, size_t n_prompt, bool may_think,
                                 const nct_answer_options *o, nct_matcher **matcher, nct_error *err) {
-    size_t limit = (size_t)nct_session_limit(session), room = limit < n_prompt ? 0 : limit - n_prompt + 1;
+    size_t room = limit < n_prompt ? 0 : limit - n_prompt + 1;
     nct_matcher_options options = {.think = o->in_thinking                     ? NCT_MATCH_THINKING
                                             : o->find_thinking && may_think ? NCT_MATCH_MAY_THINK
                                                                             : NCT_MATCH_ANSWER,

@@ -62,10 +62,10 @@ typedef struct nct_answer {
 } nct_answer;
 
 /** A matcher for one answer to a prompt of n_prompt tokens, by what the options say of its length, its beginning and
- *  thinking; may_think: the model may begin with a block of it. Nothing of the answer is computed yet: NCT_E_LENGTH
+ *  thinking; limit: tokens that the session holds at most; may_think: the model may begin with a block of it. Nothing of the answer is computed yet: NCT_E_LENGTH
  *  where its limit, or the context, does not suffice, NCT_E_ARGUMENT where options->prefix does not agree. The caller
  *  puts the matcher into the options and closes it after the answer. */
-nct_status nct_answer_constrain(nct_constraint *constraint, const nct_session *session, size_t n_prompt, bool may_think,
+nct_status nct_answer_constrain(nct_constraint *constraint, size_t limit, size_t n_prompt, bool may_think,
                                 const nct_answer_options *options, nct_matcher **matcher, nct_error *err);
 
 /** Gives the session the prompt, of which it keeps what it holds already, and generates. A signal or a

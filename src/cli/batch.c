@@ -354,13 +354,24 @@ static bool start_item(batch *b) {
                       .take = take,
                       .ended = ended,
                       .context = j};
-    nct_status status = nct_answering_open(b->recipe.engine, j->item.n_ids,
-                                           (size_t)nct_batcher_limit(b->batcher, s.n_expected),
-                                           &j->item.options, &j->item.answer, &j->item.answering, &err);
+    size_t limit = (size_t)nct_batcher_limit(b->batcher, s.n_expected);
+    nct_constraint *constraint = j->item.constraint ? j->item.constraint : b->recipe.constraint;
+    bool may_think = b->recipe.info.thinks && b->recipe.talk.options.think != NCT_THINK_OFF;
+    nct_status status = NCT_OK;
+    if (constraint)
+        status = nct_answer_constrain(constraint, limit, s.n_ids, may_think, &j->item.options,
+                                      &j->item.options.matcher, &err);
+    s.matcher = j->item.options.matcher;
+    if (status == NCT_OK)
+        status = nct_answering_open(b->recipe.engine, j->item.n_ids, limit, &j->item.options, &j->item.answer, &j->item.answering, &err);
     if (status == NCT_OK)
         status = nct_batcher_add(b->batcher, &s, &j->item.number, &err);
     if (status != NCT_OK) {
-        nct_item_fail(&j->item, NULL, status == NCT_E_MEMORY ? "memory" : "invalid_record", "%s", err.text);
+        nct_item_fail(&j->item, NULL,
+                      status == NCT_E_MEMORY   ? "memory"
+                      : status == NCT_E_LENGTH ? "constraint_length"
+                                               : "invalid_record",
+                      "%s", err.text);
         finish_item(b, &j->item, j->order);
         j->active = false;
     }

@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "cli/constrain.h"
 #include "cli/open.h"
 #include "cli/overflow.h"
 #include "engine/identity.h"
@@ -24,12 +25,16 @@ int nct_recipe_open(const nct_cli *cli, nct_recipe *r) {
     *r = (nct_recipe){.cli = cli, .quiet = *cli};
     r->quiet.said = &r->said;
     int code = nct_overflow_check(cli);
+    if (code == NCT_EXIT_OK)
+        code = nct_constraint_check(cli);
     if (code == NCT_EXIT_OK && a->prompt)
         code = nct_input_option(cli, a->prompt, "-p", &r->instruction);
     if (code == NCT_EXIT_OK)
         code = nct_open_model(cli, false, &r->engine, &r->info);
     if (code == NCT_EXIT_OK)
         code = nct_take_sampling(cli, r->engine, &r->sampling, &r->bias);
+    if (code == NCT_EXIT_OK)
+        code = nct_take_constraint(cli, r->engine, &r->sampling, &r->constraint);
     r->plain = a->raw || (code == NCT_EXIT_OK && !nct_engine_has_template(r->engine));
     if (code == NCT_EXIT_OK)
         code = nct_talk_open(cli, r->engine, r->plain, &r->talk);
@@ -42,11 +47,12 @@ void nct_recipe_close(nct_recipe *r) {
     nct_bytes_reset(&r->said);
     nct_bytes_reset(&r->instruction);
     nct_seen_close(&r->ids);
+    nct_constraint_close(r->constraint);
     nct_free(r->bias);
     nct_engine_close(r->engine);
 }
 
-static nct_status describe(const nct_recipe *r, nct_bytes *out, nct_error *err) {
+static nct_status describe(const nct_recipe *r, const nct_bytes *constraint, nct_bytes *out, nct_error *err) {
     const nct_args *a = &r->cli->args;
     const nct_sampling *s = &r->sampling;
     nct_link model;
@@ -66,7 +72,7 @@ static nct_status describe(const nct_recipe *r, nct_bytes *out, nct_error *err) 
                              s->n_bias));
     NCT_TRY(nct_bytes_add(out, s->bias_id, (size_t)s->n_bias * sizeof *s->bias_id, err));
     NCT_TRY(nct_bytes_add(out, s->bias_value, (size_t)s->n_bias * sizeof *s->bias_value, err));
-    const nct_bytes *texts[] = {&r->instruction, &r->talk.system, &r->talk.tools};
+    const nct_bytes *texts[] = {&r->instruction, &r->talk.system, &r->talk.tools, constraint};
     for (size_t i = 0; i < sizeof texts / sizeof *texts; i++) {
         NCT_TRY(nct_bytes_printf(out, err, "|%zu|", texts[i]->n));
         NCT_TRY(nct_bytes_add(out, texts[i]->data ? texts[i]->data : "", texts[i]->n, err));
@@ -78,17 +84,19 @@ static nct_status describe(const nct_recipe *r, nct_bytes *out, nct_error *err) 
 }
 
 int nct_recipe_seal(nct_recipe *r, uint64_t seed) {
-    nct_bytes text = {0};
+    nct_bytes text = {0}, constraint = {0};
     nct_error err = {0};
     uint8_t digest[NCT_SHA256_BYTES];
     r->sampling.seed = seed;
-    nct_status status = describe(r, &text, &err);
-    if (status == NCT_OK) {
+    int code = nct_constraint_text(r->cli, &constraint);
+    nct_status status = code == NCT_EXIT_OK ? describe(r, &constraint, &text, &err) : NCT_OK;
+    if (status == NCT_OK && code == NCT_EXIT_OK) {
         nct_sha256_of(text.data, text.n, digest);
         hex(digest, r->params_sha);
     }
     nct_bytes_reset(&text);
-    return nct_say_status(r->cli, &err);
+    nct_bytes_reset(&constraint);
+    return code == NCT_EXIT_OK ? nct_say_status(r->cli, &err) : code;
 }
 
 /* ------------------------------------------------------------------ failing */
@@ -243,6 +251,8 @@ void nct_item_close(nct_item *item) {
     nct_bytes_reset(&item->body);
     nct_bytes_reset(&item->tools);
     nct_bytes_reset(&item->why);
+    nct_matcher_close(item->options.matcher);
+    nct_constraint_close(item->constraint);
     nct_free(item->ids);
     nct_free(item->stops.item);
     *item = (nct_item){0};
@@ -305,14 +315,41 @@ static nct_status refuse_others(nct_item *item, nct_error *err) {
     if (item->openai && (strcmp(url, "/v1/chat/completions") != 0 || strcmp(method, "POST") != 0))
         return nct_item_fail(item, err, "unsupported",
                              "%.20s %.80s: only POST /v1/chat/completions is answered", method, url);
-    const nct_json *form = nct_json_get(s, "response_format");
-    if (form && strcmp(nct_json_string(nct_json_get(form, "type"), ""), "text") != 0)
-        return nct_item_fail(item, err, "unsupported", "response_format: answers of a batch are text");
-    if (nct_json_get(s, "schema"))
-        return nct_item_fail(item, err, "unsupported", "schema: answers of a batch are text");
     if (nct_json_int(nct_json_get(s, "n"), 1) != 1)
         return nct_item_fail(item, err, "unsupported", "n: a record has one answer");
     return NCT_OK;
+}
+
+/* "schema", or OpenAI's "response_format": a constraint of the record's own. It knows the biases of all. */
+static nct_status take_constraint(nct_item *item, nct_error *err) {
+    const nct_json *s = settings_of(item), *schema = nct_json_get(s, "schema"),
+                   *form = nct_json_get(s, "response_format");
+    const char *type = form ? nct_json_string(nct_json_get(form, "type"), "") : "text";
+    bool object = strcmp(type, "json_object") == 0;
+    nct_constraint_source source = {.kind = object ? NCT_CONSTRAINT_JSON : NCT_CONSTRAINT_SCHEMA,
+                                    .name = schema ? "schema" : "response_format",
+                                    .text = "",
+                                    .sampling = &item->recipe->sampling};
+    if (!schema && strcmp(type, "json_schema") == 0 &&
+        !(schema = nct_json_get(nct_json_get(form, "json_schema"), "schema")))
+        return nct_item_fail(item, err, "invalid_record", "response_format: json_schema has no schema");
+    if (!schema && !object)
+        return strcmp(type, "text") == 0
+                   ? NCT_OK
+                   : nct_item_fail(item, err, "unsupported", "response_format: '%.40s' is unknown", type);
+    nct_bytes text = {0};
+    nct_error why = {0};
+    if (schema && nct_json_is_string(schema)) /* JSON in a string */
+        NCT_TRY(nct_bytes_add_str(&text, nct_json_string(schema, ""), err));
+    else if (schema)
+        NCT_TRY(nct_json_write(schema, false, &text, err));
+    source.text = text.data ? text.data : "";
+    source.n_bytes = text.n;
+    nct_status status = nct_constraint_open(item->recipe->engine, &source, &item->constraint, &why);
+    nct_bytes_reset(&text);
+    if (status == NCT_E_MEMORY)
+        return nct_fail(err, status, "%s", why.text);
+    return status == NCT_OK ? NCT_OK : nct_item_fail(item, err, "invalid_record", "%s", why.text);
 }
 
 static nct_status take_settings(nct_item *item, nct_error *err) {
@@ -331,7 +368,12 @@ static nct_status take_settings(nct_item *item, nct_error *err) {
     item->options.max_tokens = (size_t)n;
     s->seed = (uint64_t)seed;
     s->top_k = (int)top_k;
-    return take_stops(item, err);
+    NCT_TRY(take_constraint(item, err));
+    NCT_TRY(take_stops(item, err));
+    if (item->stops.n && (item->constraint || item->recipe->constraint))
+        return nct_item_fail(item, err, "invalid_record", "a stop string and a constraint: the constraint says where "
+                                                          "the answer ends");
+    return NCT_OK;
 }
 
 /* ------------------------------------------------------------------ a conversation */

@@ -21,6 +21,7 @@ typedef struct nct_recipe {
     nct_bytes instruction; /* -p */
     nct_sampling sampling;
     void *bias;
+    nct_constraint *constraint; /* of the flags, for records that bring none; or NULL */
     size_t max_tokens;
     char params_sha[2 * NCT_SHA256_BYTES + 1]; /* of everything that changes texts and is no record's */
     nct_seen ids;                              /* how often each was there */
@@ -51,6 +52,7 @@ typedef struct nct_item {
     size_t n_ids, n_dropped;
     nct_answer_options options;
     nct_list stops; /* borrowed from json and the command line */
+    nct_constraint *constraint; /* its own, or NULL */
     /* what went wrong, if anything: a word for programs, a sentence, tokens if they are what is wrong */
     const char *fault;
     nct_bytes why;

@@ -128,7 +128,7 @@ static bool constrain(nct_chat *c, size_t n_ids, nct_answer_options *options) {
         return true;
     c->code = nct_constraint_check(c->cli); /* /set may have brought a stop string */
     if (c->code == NCT_EXIT_OK &&
-        nct_answer_constrain(c->constraint, c->session, n_ids, may_think, options, &options->matcher, &err) != NCT_OK)
+        nct_answer_constrain(c->constraint, (size_t)nct_session_limit(c->session), n_ids, may_think, options, &options->matcher, &err) != NCT_OK)
         c->code = nct_say_status(c->cli, &err);
     return c->code == NCT_EXIT_OK;
 }

@@ -1,6 +1,5 @@
 #include "cli/constrain.h"
 
-#include "base/bytes.h"
 #include "cli/input.h"
 
 /* The flags, and which of them are given. */
@@ -43,30 +42,47 @@ int nct_constraint_check(const nct_cli *cli) {
     return NCT_EXIT_OK;
 }
 
+/* What the flag's value stands for. */
+static int read_value(const nct_cli *cli, const flag *f, nct_bytes *text) {
+    nct_error err = {0};
+    if (f->kind == NCT_CONSTRAINT_SCHEMA)
+        return nct_input_option(cli, f->value, f->name, text);
+    if (f->kind == NCT_CONSTRAINT_GBNF)
+        return nct_input_read(cli, f->value, text);
+    nct_bytes_add_str(text, f->value, &err);
+    return nct_say_status(cli, &err);
+}
+
+int nct_constraint_text(const nct_cli *cli, nct_bytes *text) {
+    flag flags[N_FLAGS];
+    list_flags(&cli->args, flags);
+    const flag *f = find_flag(flags, NULL);
+    nct_error err = {0};
+    if (!f)
+        return NCT_EXIT_OK;
+    nct_bytes_printf(text, &err, "%s ", f->name);
+    return err.status == NCT_OK ? read_value(cli, f, text) : nct_say_status(cli, &err);
+}
+
 int nct_take_constraint(const nct_cli *cli, nct_engine *engine, const nct_sampling *sampling,
                         nct_constraint **constraint) {
     flag flags[N_FLAGS];
     nct_bytes text = {0};
     nct_error err = {0};
-    int code = NCT_EXIT_OK;
     list_flags(&cli->args, flags);
     const flag *f = find_flag(flags, NULL);
     *constraint = NULL;
     if (!f)
         return NCT_EXIT_OK;
-    nct_constraint_source source = {.kind = f->kind, .name = f->name, .sampling = sampling};
-    if (f->kind == NCT_CONSTRAINT_SCHEMA)
-        code = nct_input_option(cli, f->value, f->name, &text);
-    else if (f->kind == NCT_CONSTRAINT_GBNF)
-        code = nct_input_read(cli, f->value, &text);
-    else
-        nct_bytes_add_str(&text, f->value, &err);
-    if (f->kind == NCT_CONSTRAINT_GBNF)
-        source.name = f->value;
-    source.text = text.data;
-    source.n_bytes = text.n;
-    if (code == NCT_EXIT_OK && err.status == NCT_OK)
+    int code = read_value(cli, f, &text);
+    if (code == NCT_EXIT_OK) {
+        nct_constraint_source source = {.kind = f->kind,
+                                        .name = f->kind == NCT_CONSTRAINT_GBNF ? f->value : f->name,
+                                        .text = text.data,
+                                        .n_bytes = text.n,
+                                        .sampling = sampling};
         nct_constraint_open(engine, &source, constraint, &err);
+    }
     nct_bytes_reset(&text);
     if (code != NCT_EXIT_OK)
         return code;

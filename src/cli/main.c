@@ -43,7 +43,7 @@ static const nct_command commands[] = {
      "Records are JSON lines, {\"id\", \"prompt\"} or {\"id\", \"messages\"} or OpenAI's batch lines, from files that end in\n"
      ".jsonl or from stdin; with --lines every line is a prompt; other files, and those of a list, are documents, and -p\n"
      "is what to do with each. A record may bring text or file (with prompt, or -p, as the instruction), max_tokens,\n"
-     "temperature, top_p, top_k, min_p, seed, stop.\n"
+     "temperature, top_p, top_k, min_p, seed, stop, schema (noctule help constraints); OpenAI's also response_format.\n"
      "\n"
      "Several are decoded together, which changes speed and never a text. A result is a record with id, text,\n"
      "finish_reason and whatever it takes to do it again, or {\"id\", \"error\"}; OpenAI's lines get OpenAI's. Each is on\n"

@@ -531,7 +531,7 @@ static int match(run *r) {
     if (!r->constraint)
         return NCT_EXIT_OK;
     bool may_think = r->info.thinks && r->talk.options.think != NCT_THINK_OFF;
-    nct_answer_constrain(r->constraint, r->session, r->n_ids, may_think, &r->options, &r->options.matcher, &err);
+    nct_answer_constrain(r->constraint, (size_t)nct_session_limit(r->session), r->n_ids, may_think, &r->options, &r->options.matcher, &err);
     if (err.status == NCT_E_ARGUMENT)
         return nct_say_error(r->cli, NCT_EXIT_USAGE, "--assistant: %s", err.text);
     return nct_say_status(r->cli, &err);

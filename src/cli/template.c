@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "base/map.h"
+#include "cli/settings.h"
 
 static const char input_hole[] = "{{input}}", file_hole[] = "{{file}}", lang_hole[] = "{{lang}}";
 
@@ -50,11 +51,21 @@ static int check_holes(const nct_cli *cli, const char *path, const nct_bytes *te
 
 int nct_template_read(const nct_cli *cli, nct_bytes *text) {
     char path[PATH_MAX];
-    if (!find(cli->args.template, path, sizeof path))
+    const char *kept = nct_settings_template(cli, cli->args.template);
+    int code = NCT_EXIT_OK;
+    if (find(cli->args.template, path, sizeof path)) {
+        code = nct_input_read(cli, path, text);
+    } else if (kept) {
+        nct_error err = {0};
+        snprintf(path, sizeof path, "template %s", cli->args.template);
+        if (nct_bytes_add_str(text, kept, &err) != NCT_OK)
+            code = nct_say_status(cli, &err);
+    } else {
         return nct_say_error(cli, NCT_EXIT_USAGE,
-                             "no template '%s': it is neither a path nor a name in $XDG_CONFIG_HOME/noctule/templates",
+                             "no template '%s': it is neither a path nor a name in $XDG_CONFIG_HOME/noctule/templates\n"
+                             "or in the configuration's \"templates\" (noctule config path)",
                              cli->args.template);
-    int code = nct_input_read(cli, path, text);
+    }
     while (code == NCT_EXIT_OK && text->n && text->data[text->n - 1] == '\n')
         text->data[--text->n] = 0;
     if (code == NCT_EXIT_OK && text->n == 0)

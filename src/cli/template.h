@@ -6,7 +6,7 @@
 
 #include "cli/input.h"
 
-/** Reads the template of -T: a path, or a name in $XDG_CONFIG_HOME/noctule/templates (NAME or NAME.txt). What is none,
+/** Reads the template of -T: a path, or a name in $XDG_CONFIG_HOME/noctule/templates (NAME or NAME.txt) or under "templates" in the configuration. What is none,
  *  or has holes of other names, is exit 2. */
 int nct_template_read(const nct_cli *cli, nct_bytes *text);
 

@@ -369,7 +369,7 @@ static void choose(void *context, int task, int worker) {
     (void)worker;
     nct_batcher *g = context;
     struct sequence *s = &g->sequence[task];
-    if (has_logits(s))
+    if (has_logits(s) && !s->what.matcher)
         s->status = nct_sampler_choose(s->sampler, &s->what.sampling, s->logits, s->tokens, s->n_tokens,
                                        n_prompt(s), s->what.sample, &s->chosen, &s->error);
 }
@@ -394,17 +394,29 @@ static void compute_logits(nct_batcher *g) {
         nct_forward_logits(&g->engine->exec, &g->engine->model, &g->work, 0, n, g->logits);
 }
 
+/* The choice of a sequence that is kept to a constraint: one after another, as they may share it. */
+static nct_status choose_matching(struct sequence *s, nct_error *err) {
+    const uint64_t *allowed;
+    NCT_TRY(nct_matcher_mask(s->what.matcher, &allowed, err));
+    NCT_TRY(nct_sampler_choose_among(s->sampler, &s->what.sampling, allowed, s->logits, s->tokens, s->n_tokens,
+                                     n_prompt(s), s->what.sample, &s->chosen, err));
+    return nct_matcher_take(s->what.matcher, s->chosen, err);
+}
+
 static void hand_out(nct_batcher *g) {
     for (size_t i = 0; i < g->n; i++) {
         struct sequence *s = &g->sequence[i];
         if (!has_logits(s))
             continue;
+        if (s->what.matcher)
+            s->status = choose_matching(s, &s->error);
         if (s->status != NCT_OK) {
             end(g, s, &s->error);
             continue;
         }
         s->tokens[s->n_tokens++] = s->chosen;
-        if (!s->what.take(s->what.context, s->chosen))
+        if (!s->what.take(s->what.context, s->chosen) ||
+            (s->what.matcher && nct_matcher_is_done(s->what.matcher)))
             end(g, s, NULL);
     }
 }

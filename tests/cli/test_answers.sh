@@ -79,6 +79,14 @@ printf 'alpha beta' | "$NOCTULE" run --greedy -n 8 -T word --json >out 2>err
 sed 's/.*"token_ids"//' out >a
 sed 's/.*"token_ids"//' spelled >b
 same a b "and is answered the same"
+mkdir -p config/noctule
+printf '{"templates": {"kept": "About {{file}}:\\n{{input}}\\nIn one word."}}' >config/noctule/config.json
+printf 'alpha beta' | "$NOCTULE" run --greedy -n 8 -T kept --json >out 2>err
+code=$?; last="run -T kept"
+exits 0
+sed 's/.*"token_ids"//' out >a
+same a b "a template of the configuration is answered the same"
+rm config/noctule/config.json
 printf 'Say it in {{colour}}.\n' >odd.txt
 run run -T odd.txt Hello </dev/null
 exits 2; says "no hole {{colour}}"

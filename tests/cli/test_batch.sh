@@ -177,7 +177,7 @@ cat >bad.jsonl <<'EOF'
 {"id":"long","prompt":"x","max_tokens":"many"}
 {"id":"roles","messages":[{"role":"king","content":"x"}]}
 {"id":"none","messages":[]}
-{"id":"schema","prompt":"x","schema":{}}
+{"id":"schema","prompt":"x","schema":{"type":"boat"}}
 {"id":"lost","file":"/nonexistent/file","prompt":"x"}
 {"id":"stop","prompt":"x","stop":[""]}
 {"custom_id":"other","method":"POST","url":"/v1/embeddings","body":{"input":"x"}}
@@ -188,7 +188,7 @@ exits 5
 says "2 ok, 14 failed"
 says "--resume --retry-failed"
 lines_in 16 bad.out.jsonl
-for pair in broken:invalid_record nul:invalid_record hot:invalid_record schema:unsupported lost:unreadable; do
+for pair in broken:invalid_record nul:invalid_record hot:invalid_record schema:invalid_record lost:unreadable; do
     case ${pair%%:*} in broken) continue ;; esac # it has no id that could be read
     holds "${pair%%:*} fails as ${pair##*:}" grep -q "^{\"id\":\"${pair%%:*}\",\"error\":{\"code\":\"${pair##*:}\"" bad.out.jsonl
 done
@@ -256,6 +256,25 @@ one=$(json text)
 printf '{"id":"m","messages":[{"role":"user","content":"Hello"}]}\n' | "$NOCTULE" batch -m "$model" -n 4 --seed 1 --temp 1 >out 2>err
 checks=$((checks + 1))
 [ "$(json text)" = "$one" ] || fail "messages: another text than run"
+
+# constraints, of the command and of records
+printf '{"id":"a","prompt":"One day"}\n{"id":"b","prompt":"Tom","schema":{"type":"integer"}}\n{"id":"c","prompt":"Sue","max_tokens":1,"schema":{"enum":["much too long for one token"]}}\n' >kept.jsonl
+run batch -m "$plain" kept.jsonl --choice red,green,blue --seed 4 --temp 1 -n 24 -o kept.out.jsonl
+exits 5
+run run -m "$plain" --choice red,green,blue --seed 4 --temp 1 -n 24 --json "One day" </dev/null
+one=$(json text | tr -d '"')
+holds "a record is kept to the command's constraint, as run is" test "$(text_of a kept.out.jsonl)" = "$one"
+case $one in red | green | blue) ;; *) fail "run --choice gave '$one'" ;; esac
+holds "a record's own schema wins" sh -c "grep -qE '^\{\"id\":\"b\",\"text\":\"-?[0-9]+\"' kept.out.jsonl"
+holds "what cannot be completed fails before it begins" grep -q '^{"id":"c","error":{"code":"constraint_length"' kept.out.jsonl
+printf '{"custom_id":"j","method":"POST","url":"/v1/chat/completions","body":{"messages":[{"role":"user","content":"Hello"}],"max_tokens":60,"response_format":{"type":"json_object"}}}\n' >json.jsonl
+run batch -m "$model" json.jsonl --seed 1
+exits 0
+holds "JSON for OpenAI's json_object" grep -q '"content":"{.*}"' out
+run batch -m "$plain" kept.jsonl --choice red --json-mode
+exits 2
+run batch -m "$plain" kept.jsonl --choice red,green --seed 4 -o kept.out.jsonl --resume
+holds "another constraint is other work" test "$(grep -c '"id":"a"' kept.out.jsonl)" -eq 2
 
 # documents, an instruction, a file for each
 mkdir -p "docs/a b"
