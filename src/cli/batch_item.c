@@ -339,13 +339,13 @@ static nct_status take_constraint(nct_item *item, nct_error *err) {
                    : nct_item_fail(item, err, "unsupported", "response_format: '%.40s' is unknown", type);
     nct_bytes text = {0};
     nct_error why = {0};
-    if (schema && nct_json_is_string(schema)) /* JSON in a string */
-        NCT_TRY(nct_bytes_add_str(&text, nct_json_string(schema, ""), err));
-    else if (schema)
-        NCT_TRY(nct_json_write(schema, false, &text, err));
+    nct_status status = !schema                      ? NCT_OK
+                        : nct_json_is_string(schema) ? nct_bytes_add_str(&text, nct_json_string(schema, ""), &why)
+                                                     : nct_json_write(schema, false, &text, &why);
     source.text = text.data ? text.data : "";
     source.n_bytes = text.n;
-    nct_status status = nct_constraint_open(item->recipe->engine, &source, &item->constraint, &why);
+    if (status == NCT_OK)
+        status = nct_constraint_open(item->recipe->engine, &source, &item->constraint, &why);
     nct_bytes_reset(&text);
     if (status == NCT_E_MEMORY)
         return nct_fail(err, status, "%s", why.text);

@@ -109,6 +109,44 @@ static const nct_topic topics[] = {
      "  noctule run --choice bug,feature,question -n 4 -f ticket.txt \"Which kind is this?\"\n"
      "  noctule run --schema '{\"type\":\"object\",\"properties\":{\"title\":{\"type\":\"string\"}},\"required\":[\"title\"]}' ...\n"
      "  noctule run --schema @incident.json -n 400 -f app.log \"Report.\" | jq .title\n"},
+    {"jsonl", "records of noctule batch, what goes in and what comes out",
+     "In, an object a line:\n"
+     "  {\"id\", \"prompt\"}                        the id is a text or a number; without one, the input's digest\n"
+     "  {\"id\", \"messages\": [{\"role\", \"content\"}]}   roles system, user, assistant, tool\n"
+     "  {\"id\", \"text\" or \"file\", \"prompt\"}      a document and what to do with it; without prompt, -p\n"
+     "  and for itself max_tokens, temperature, top_p, top_k, min_p, presence_penalty, frequency_penalty, seed, stop,\n"
+     "  schema. Other keys are passed over, or with --keep come back under meta.\n"
+     "  {\"custom_id\", \"method\", \"url\", \"body\"}   OpenAI's batch lines, also with response_format\n"
+     "An id that was there before becomes ID#2.\n"
+     "\n"
+     "Out, an object a line: the fields of run --json that hang on the answer, and index (of the record, from 0),\n"
+     "  input_sha, params_sha (of everything that changes texts, not of threads or -np), attempts; or\n"
+     "  {id, error {code, message, tokens}, index, ...} with code invalid_record, unreadable, unsupported,\n"
+     "  context_overflow, constraint_length, memory, sampling, failure.\n"
+     "OpenAI's lines get OpenAI's responses; --format jsonl writes ours for them too.\n"
+     "--resume skips records whose id, input_sha and params_sha are in the output.\n"},
+    {"sparse", "long documents with InfLLM v2's block-sparse attention",
+     "A row with more than dense_len tokens before it looks at the first blocks of the text, the nearest ones and those\n"
+     "whose compressed keys fit best, chosen for each row and key-value head. What a row computes depends on the\n"
+     "tokens before it alone, so chunks, threads and caches change nothing.\n"
+     "  --sparse auto     in models that were trained for it: their config has a sparse_config, or they are MiniCPM4-8B\n"
+     "                    or 4.1-8B, whose published values are built in (noctule info tells)\n"
+     "  --sparse on|off   always, which warns where a model was not trained for it; never\n"
+     "  -X sparse.variant=r2|r1, sparse.decide=row|prompt\n"
+     "\n"
+     "  noctule run -f report.txt -p \"What was decided?\" --sources      (lines that were chosen most)\n"
+     "  noctule bench depth -m 8b.nct -d 4k..32k*2\n"},
+    {"spec", "guessing ahead: drafts, trees and what they cost",
+     "Several guessed tokens are checked with the next one in a pass over the weights, and what holds is kept. The text\n"
+     "is that of plain decoding, greedy or sampled with the same seed.\n"
+     "  --spec auto       as many rows as pay by what guesses were worth and what passes took, on an account of at most\n"
+     "                    1 % of an answer's time; N: always up to N rows; off\n"
+     "  --drafter ngram   copies what followed when the last words stood in the text before\n"
+     "  --draft DIR       an EAGLE or EAGLE-3 head made for the model, or a small model with its vocabulary\n"
+     "  --freq FILE       the head scores these tokens alone (noctule freq counts them); --prompt-rows adds the prompt's\n"
+     "\n"
+     "  noctule run --draft models/drafts/dusk-4m-eagle --stats \"It was a dark night and\"\n"
+     "  noctule bench spec -m 8b.nct --draft eagle\n"},
     {"numa", "where weights lie: memory nodes and huge pages",
      "--numa, on machines with several memory nodes (noctule doctor counts them). Answers are the same "
      "bits.\n"
@@ -209,10 +247,10 @@ static void print_commands(nct_output *out) {
         "MiniCPM4 on ordinary CPUs. Without a command: a chat on a terminal, else as `run`.\n\nCommands\n");
     for (size_t i = 0; i < n; i++)
         if (all[i].synopsis)
-            nct_output_print(out, "  %-14s%s\n", all[i].name, all[i].summary);
+            nct_output_print(out, "  %-16s%s\n", all[i].name, all[i].summary);
     nct_output_print(out, "\nTopics\n");
     for (size_t i = 0; i < N_TOPICS; i++)
-        nct_output_print(out, "  %-14s%s\n", topics[i].name, topics[i].summary);
+        nct_output_print(out, "  %-16s%s\n", topics[i].name, topics[i].summary);
     nct_output_print(
         out, "\n  noctule run \"Once upon a time\"\n"
              "Input that does not fit the context is exit 4 with both numbers. --overflow head keeps the "
