@@ -84,7 +84,7 @@ static bool read_line(const char *name, nct_kept_line *line) {
     if (!may_be_name(name) || !session_folder(name, folder, sizeof folder) ||
         !nct_path_join(path, sizeof path, folder, "transcript.jsonl") || stat(path, &transcript) != 0)
         return false;
-    snprintf(line->name, sizeof line->name, "%s", name);
+    snprintf(line->name, sizeof line->name, "%.*s", NCT_SESSION_NAME - 1, name);
     line->updated = (int64_t)transcript.st_mtime;
     line->n_bytes = (uint64_t)transcript.st_size;
     if (nct_path_join(path, sizeof path, folder, "meta.json") && stat(path, &meta) == 0 &&

@@ -116,10 +116,10 @@ static void check_same(const char *path, int n_threads) {
         &engine, fault));
     nct_engine_info(engine, &info);
     bool large = info.n_parameters > 500000;
-    const char *isa = nct_test_isa();
 #if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
     bool slow = true;
 #else
+    const char *isa = nct_test_isa();
     bool slow = isa && strcmp(isa, "ref") == 0;
 #endif
     if (!(large && slow)) {
