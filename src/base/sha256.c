@@ -57,6 +57,8 @@ void nct_sha256_init(nct_sha256 *sha) {
 void nct_sha256_add(nct_sha256 *sha, const void *data, size_t n) {
     const uint8_t *p = data;
     size_t held = sha->n_bytes % NCT_SHA256_BLOCK;
+    if (n == 0)
+        return; /* data may be NULL */
     sha->n_bytes += n;
     if (held) {
         size_t room = NCT_SHA256_BLOCK - held, take = n < room ? n : room;
