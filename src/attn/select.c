@@ -4,8 +4,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-static size_t pad16(size_t n) { return (n + 15) / 16 * 16; }
-
 /* A row's room. */
 struct room {
     float *top,
@@ -19,9 +17,9 @@ struct room {
 
 /* Bytes of the room for a row at position p; fills in where things lie if base is given. */
 static size_t lay_out(const nct_sparse *s, size_t p, size_t group, uint8_t *base, struct room *room) {
-    size_t spans = p / NCT_SPAN + 1, heads = pad16(group), stride = s->block / s->fine.stride;
-    size_t windows = pad16((p / s->block + 1) * stride + 1), blocks = pad16(p / s->block + 1),
-           budget = pad16(s->budget);
+    size_t spans = p / NCT_SPAN + 1, heads = nct_pad16(group), stride = s->block / s->fine.stride;
+    size_t windows = nct_pad16((p / s->block + 1) * stride + 1), blocks = nct_pad16(p / s->block + 1),
+           budget = nct_pad16(s->budget);
     if (base) {
         float *at = (float *)(void *)base;
         *room = (struct room){.n_windows = windows, .heads = heads};
@@ -53,7 +51,7 @@ static size_t windows_of_page(nct_level level) { return (NCT_PAGE + level.stride
 size_t nct_select_scratch_bytes(const nct_sparse *s, size_t group) {
     size_t source = NCT_SPAN_PAGES * windows_of_page(level_of(s, source_level(s))),
            page = windows_of_page(s->fine);
-    return (2 * pad16(group) + group * pad16(source > page ? source : page)) * sizeof(float);
+    return (2 * nct_pad16(group) + group * nct_pad16(source > page ? source : page)) * sizeof(float);
 }
 
 /* Windows of a level that end on a page and that the row sees: first .. first + count - 1. */
@@ -103,7 +101,7 @@ static size_t span_end(const nct_selection *row, size_t span) {
 void nct_select_normalise(const nct_selecting *k, const nct_selection *row, size_t span, void *scratch) {
     struct room room = room_of(k, row);
     int level = source_level(k->sparse);
-    size_t stride = pad16(NCT_SPAN_PAGES * windows_of_page(level_of(k->sparse, level))), n = 0, first;
+    size_t stride = nct_pad16(NCT_SPAN_PAGES * windows_of_page(level_of(k->sparse, level))), n = 0, first;
     float *score = scratch, *top = room.top + span * room.heads, *sum = room.sum + span * room.heads;
     for (size_t page = span * NCT_SPAN_PAGES; page < span_end(row, span); page++) {
         size_t count = windows_on_page(k, level, page, row->p, &first);
@@ -133,7 +131,7 @@ static void merge_spans(const struct room *room, size_t n_spans, size_t h, float
 /* total[j] = sum over heads, ascending, of exp(score[h][j] - m[h]) / Z[h] over the visible fine keys. */
 void nct_select_score(const nct_selecting *k, const nct_selection *row, size_t span, void *scratch) {
     struct room room = room_of(k, row);
-    size_t stride = pad16(windows_of_page(k->sparse->fine)), heads = pad16(k->group), first;
+    size_t stride = nct_pad16(windows_of_page(k->sparse->fine)), heads = nct_pad16(k->group), first;
     float *top = scratch, *inverse = top + heads, *score = inverse + heads;
     for (size_t h = 0; h < k->group; h++)
         merge_spans(&room, nct_selection_spans(row), h, top + h, inverse + h);

@@ -29,4 +29,8 @@ static inline bool nct_add_size(size_t a, size_t b, size_t *out) { return !__bui
 extern atomic_long nct_mem_fail_in;
 #endif
 
+/** The next multiple of 16, of 64. */
+static inline size_t nct_pad16(size_t n) { return (n + 15) / 16 * 16; }
+static inline size_t nct_pad64(size_t n) { return (n + 63) / 64 * 64; }
+
 #endif

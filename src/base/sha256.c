@@ -1,5 +1,6 @@
 #include "base/sha256.h"
 
+#include <stdio.h>
 #include <string.h>
 
 /* FIPS 180-4, 4.2.2: fractional parts of the cube roots of the first 64 primes. */
@@ -92,4 +93,9 @@ void nct_sha256_of(const void *data, size_t n, uint8_t digest[NCT_SHA256_BYTES])
     nct_sha256_init(&sha);
     nct_sha256_add(&sha, data, n);
     nct_sha256_end(&sha, digest);
+}
+
+void nct_sha256_hex(const uint8_t digest[NCT_SHA256_BYTES], size_t n_bytes, char *text) {
+    for (size_t i = 0; i < n_bytes; i++)
+        snprintf(text + 2 * i, 3, "%02x", digest[i]);
 }

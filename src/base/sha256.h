@@ -21,4 +21,7 @@ void nct_sha256_end(nct_sha256 *sha, uint8_t digest[NCT_SHA256_BYTES]);
 /** The digest of n bytes. */
 void nct_sha256_of(const void *data, size_t n, uint8_t digest[NCT_SHA256_BYTES]);
 
+/** The first n_bytes of a digest as text, two lower-case digits a byte: text [2 * n_bytes + 1]. */
+void nct_sha256_hex(const uint8_t digest[NCT_SHA256_BYTES], size_t n_bytes, char *text);
+
 #endif

@@ -13,11 +13,6 @@
 
 enum { MAX_TOKENS = 1024, PLAIN_TOKENS = 256 };
 
-static void hex(const uint8_t digest[NCT_SHA256_BYTES], char text[2 * NCT_SHA256_BYTES + 1]) {
-    for (size_t i = 0; i < NCT_SHA256_BYTES; i++)
-        snprintf(text + 2 * i, 3, "%02x", digest[i]);
-}
-
 /* ------------------------------------------------------------------ the recipe */
 
 int nct_recipe_open(const nct_cli *cli, nct_recipe *r) {
@@ -92,7 +87,7 @@ int nct_recipe_seal(nct_recipe *r, uint64_t seed) {
     nct_status status = code == NCT_EXIT_OK ? describe(r, &constraint, &text, &err) : NCT_OK;
     if (status == NCT_OK && code == NCT_EXIT_OK) {
         nct_sha256_of(text.data, text.n, digest);
-        hex(digest, r->params_sha);
+        nct_sha256_hex(digest, sizeof digest, r->params_sha);
     }
     nct_bytes_reset(&text);
     nct_bytes_reset(&constraint);
@@ -221,7 +216,7 @@ nct_status nct_item_open(nct_recipe *r, const nct_batch_record *record, uint64_t
         nct_sha256_add(&sha, item->text.data, item->text.n);
     nct_sha256_add(&sha, item->body.data, item->body.n);
     nct_sha256_end(&sha, digest);
-    hex(digest, item->input_sha);
+    nct_sha256_hex(digest, sizeof digest, item->input_sha);
     if (item->is_file)
         NCT_TRY(nct_bytes_add(&item->id, item->text.data, item->text.n, err));
     else

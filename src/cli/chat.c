@@ -10,6 +10,7 @@
 #include "base/map.h"
 #include "cli/compose.h"
 #include "cli/constrain.h"
+#include "cli/host.h"
 #include "cli/input.h"
 #include "cli/open.h"
 #include "cli/overflow.h"

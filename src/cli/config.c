@@ -141,7 +141,7 @@ static int find_file(const nct_cli *cli, char path[PATH_MAX]) {
     }
     snprintf(folder, sizeof folder, "%s", path);
     *strrchr(folder, '/') = 0;
-    return nct_host_make_folders(folder)
+    return nct_make_folders(folder, true)
                ? NCT_EXIT_OK
                : nct_say_error(cli, NCT_EXIT_FAILURE, "%s cannot be made: %s", folder, strerror(errno));
 }

@@ -56,11 +56,6 @@ typedef struct reader {
 
 static bool is_stdin(const char *path) { return strcmp(path, "-") == 0; }
 
-static bool ends_with(const char *s, const char *end) {
-    size_t n = strlen(s), m = strlen(end);
-    return n >= m && strcmp(s + n - m, end) == 0;
-}
-
 static int open_source(reader *r) {
     const char *path = r->corpus->paths[r->next_path++];
     const nct_cli *cli = r->corpus->cli;
@@ -72,7 +67,7 @@ static int open_source(reader *r) {
                              strerror(r->fd < 0 ? errno : EISDIR));
     }
     r->name = is_stdin(path) ? "stdin" : path;
-    r->json = cli->args.field || ends_with(path, ".jsonl");
+    r->json = cli->args.field || nct_ends_with(path, ".jsonl");
     r->begins = true;
     r->sniffed = false;
     r->offset = 0;

@@ -166,16 +166,11 @@ static int open_model(filter *f) {
     return NCT_EXIT_OK;
 }
 
-static bool ends_with(const char *s, const char *end) {
-    size_t n = strlen(s), m = strlen(end);
-    return n >= m && strcmp(s + n - m, end) == 0;
-}
-
 static nct_status open_tokenizer(const char *path, nct_vocab **vocab, nct_error *err) {
-    bool json = ends_with(path, ".json");
+    bool json = nct_ends_with(path, ".json");
     if (nct_is_directory(path))
         return nct_vocab_open_directory(path, vocab, err);
-    if (!json && !ends_with(path, ".model")) {
+    if (!json && !nct_ends_with(path, ".model")) {
         nct_checkpoint *checkpoint = NULL;
         NCT_TRY(nct_checkpoint_open(path, &checkpoint, err));
         nct_status status = nct_vocab_open(checkpoint, vocab, err);

@@ -178,11 +178,6 @@ static int count(freq *f) {
 
 /* ------------------------------------------------------------------ results */
 
-static bool ends_with(const char *s, const char *end) {
-    size_t n = strlen(s), m = strlen(end);
-    return n >= m && strcmp(s + n - m, end) == 0;
-}
-
 static nct_status write_raw(const int32_t *ids, size_t n, nct_bytes *out, nct_error *err) {
     for (size_t i = 0; i < n; i++) {
         uint8_t b[] = {(uint8_t)ids[i], (uint8_t)(ids[i] >> 8), (uint8_t)(ids[i] >> 16),
@@ -196,8 +191,8 @@ static int write_list(const freq *f, const char *path, const int32_t *ids, size_
     nct_bytes text = {0};
     nct_error err;
     nct_output out;
-    nct_status status = ends_with(path, ".pt")    ? nct_frspec_write_torch(ids, n, &text, &err)
-                        : ends_with(path, ".u32") ? write_raw(ids, n, &text, &err)
+    nct_status status = nct_ends_with(path, ".pt")    ? nct_frspec_write_torch(ids, n, &text, &err)
+                        : nct_ends_with(path, ".u32") ? write_raw(ids, n, &text, &err)
                                                   : nct_frspec_write_text(ids, n, &text, &err);
     int code = status == NCT_OK ? nct_output_open(f->cli, path, &out) : nct_say_status(f->cli, &err);
     if (code == NCT_EXIT_OK) {

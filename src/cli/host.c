@@ -12,6 +12,7 @@
 #include "base/bytes.h"
 #include "base/cpu.h"
 #include "base/json.h"
+#include "base/map.h"
 
 enum { SCHEMA = 1, FILE_MOST = 16384 };
 
@@ -76,16 +77,27 @@ bool nct_host_read(nct_host *host) {
     return good;
 }
 
-bool nct_host_make_folders(char *folder) {
-    for (char *c = folder + 1; *c; c++)
-        if (*c == '/') {
-            *c = 0;
-            bool there = mkdir(folder, 0700) == 0 || errno == EEXIST;
-            *c = '/';
-            if (!there)
-                return false;
-        }
-    return mkdir(folder, 0700) == 0 || errno == EEXIST;
+bool nct_make_folders(const char *path, bool last) {
+    char folder[PATH_MAX];
+    int why = ENAMETOOLONG;
+    if (snprintf(folder, sizeof folder, "%s", path) >= (int)sizeof folder) {
+        errno = why;
+        return false;
+    }
+    for (char *end = strchr(folder + 1, '/'); end; end = strchr(end + 1, '/')) {
+        *end = 0;
+        if (mkdir(folder, 0700) != 0 && errno != EEXIST) /* seen at the last one */
+            why = errno;
+        *end = '/';
+    }
+    if (!last)
+        *strrchr(folder, '/') = 0;
+    else if (mkdir(folder, 0700) != 0)
+        why = errno;
+    if (nct_is_directory(folder))
+        return true;
+    errno = why;
+    return false;
 }
 
 static bool write_whole(const char *path, const nct_bytes *text) {
@@ -106,7 +118,7 @@ static bool write_whole(const char *path, const nct_bytes *text) {
 bool nct_host_store(const char *name, const nct_bytes *text) {
     char folder[PATH_MAX], path[PATH_MAX];
     return nct_host_folder(folder, sizeof folder) && find_file(folder, name, path, sizeof path) &&
-           nct_host_make_folders(folder) && write_whole(path, text);
+           nct_make_folders(folder, true) && write_whole(path, text);
 }
 
 bool nct_host_write(const nct_host *host) {

@@ -15,8 +15,9 @@ typedef struct nct_host {
  *  place. */
 bool nct_host_folder(char *buf, size_t n);
 
-/** Makes a folder and those above it, private; it is changed meanwhile. False if one cannot be made. */
-bool nct_host_make_folders(char *folder);
+/** Makes the folders above a path, and the path itself if `last`, for their owner only. False with errno if they are
+ *  not there then. */
+bool nct_make_folders(const char *path, bool last);
 
 /** Reads and writes a small text of the host's own in that folder. False if there is none, or no place. */
 bool nct_host_load(const char *name, nct_bytes *text);

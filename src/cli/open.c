@@ -51,11 +51,6 @@ static bool models_folder(int i, char *buf, size_t n_buf) {
     return snprintf(buf, n_buf, "models") < (int)n_buf;
 }
 
-static bool ends_with(const char *s, const char *end) {
-    size_t n = strlen(s), m = strlen(end);
-    return n >= m && strcmp(s + n - m, end) == 0;
-}
-
 /* A checkpoint is a folder with a config.json, a GGUF file or a bundle; *when is its time. */
 static bool is_checkpoint(const char *path, struct timespec *when) {
     char config[PATH_MAX];
@@ -66,7 +61,7 @@ static bool is_checkpoint(const char *path, struct timespec *when) {
         if (!nct_path_join(config, sizeof config, path, "config.json") || stat(config, &what) != 0 ||
             !S_ISREG(what.st_mode))
             return false;
-    } else if (!S_ISREG(what.st_mode) || (!ends_with(path, ".gguf") && !ends_with(path, ".nct"))) {
+    } else if (!S_ISREG(what.st_mode) || (!nct_ends_with(path, ".gguf") && !nct_ends_with(path, ".nct"))) {
         return false;
     }
     *when = what.st_mtim;

@@ -82,11 +82,6 @@ static int fetch_json(pulling *p, const char *url, nct_json **json) {
 
 /* ------------------------------------------------------------------ what there is */
 
-static bool ends_with(const char *s, const char *end) {
-    size_t n = strlen(s), m = strlen(end);
-    return n >= m && strcmp(s + n - m, end) == 0;
-}
-
 /* A name that is one in the folder and nothing else to a shell or a terminal. */
 static bool is_plain(const char *name) {
     if (!*name || *name == '.' || *name == '-' || strlen(name) > NAME_MOST)
@@ -100,9 +95,9 @@ static bool is_plain(const char *name) {
 /* Weights, shapes and tokenizers; no programs, pictures or other formats of the same. */
 static bool is_wanted(const nct_published *m, const char *name) {
     if (m->file)
-        return ends_with(name, ".gguf") && strstr(name, m->file);
-    return ends_with(name, ".safetensors") || ends_with(name, ".json") || ends_with(name, ".jinja") ||
-           strcmp(name, "tokenizer.model") == 0 || (strncmp(name, "freq_", 5) == 0 && ends_with(name, ".pt"));
+        return nct_ends_with(name, ".gguf") && strstr(name, m->file);
+    return nct_ends_with(name, ".safetensors") || nct_ends_with(name, ".json") || nct_ends_with(name, ".jinja") ||
+           strcmp(name, "tokenizer.model") == 0 || (strncmp(name, "freq_", 5) == 0 && nct_ends_with(name, ".pt"));
 }
 
 static bool is_hex(const char *s) { return strlen(s) == 64 && strspn(s, "0123456789abcdef") == 64; }
@@ -181,8 +176,7 @@ static int check(const pulling *p, const item *i, const char *path, bool *good) 
     char hex[2 * NCT_SHA256_BYTES + 1];
     nct_sha256_of(map.data, map.n_bytes, digest);
     nct_map_close(&map);
-    for (size_t k = 0; k < NCT_SHA256_BYTES; k++)
-        snprintf(hex + 2 * k, 3, "%02x", digest[k]);
+    nct_sha256_hex(digest, sizeof digest, hex);
     *good = strcmp(hex, i->sha256) == 0;
     return NCT_EXIT_OK;
 }
@@ -299,9 +293,7 @@ static int find_folders(pulling *p) {
     snprintf(file, sizeof file, "%.*s.gguf", (int)sizeof file - 8, p->folder);
     if (access(p->folder, F_OK) == 0 || access(file, F_OK) == 0)
         return nct_say_error(p->cli, NCT_EXIT_USAGE, "%s is there already\ntry: noctule info -m %s", p->folder, p->model->name);
-    char made[PATH_MAX];
-    snprintf(made, sizeof made, "%s", p->part);
-    return nct_host_make_folders(made)
+    return nct_make_folders(p->part, true)
                ? NCT_EXIT_OK
                : nct_say_error(p->cli, NCT_EXIT_FAILURE, "%s cannot be made: %s", p->part, strerror(errno));
 }

@@ -62,8 +62,7 @@ void nct_quiz_key(const nct_quiz *q, const char *text, size_t n, char key[NCT_QU
             add(&sha, a->knobs.item[i]);
     nct_sha256_add(&sha, text, n);
     nct_sha256_end(&sha, digest);
-    for (size_t i = 0; i < 8; i++)
-        snprintf(key + 2 * i, 3, "%02x", digest[i]);
+    nct_sha256_hex(digest, 8, key);
 }
 
 int nct_quiz_ask(nct_quiz *q, const int32_t *ids, size_t n_ids, nct_answer *answer) {

@@ -101,7 +101,7 @@ static int try_way(const check *k, way *w) {
 
 static void make_folder(check *k) {
     char cache[PATH_MAX - 64];
-    if (!nct_host_folder(cache, sizeof cache) || !nct_host_make_folders(cache))
+    if (!nct_host_folder(cache, sizeof cache) || !nct_make_folders(cache, true))
         return;
     snprintf(k->folder, sizeof k->folder, "%s/selfcheck-XXXXXX", cache);
     if (!mkdtemp(k->folder))

@@ -107,18 +107,13 @@ static nct_status show_json(const nct_kept *kept, const nct_talk *talk, nct_byte
     return nct_bytes_add_str(out, "]}\n", err);
 }
 
-static bool ends_with(const char *s, const char *end) {
-    size_t n = s ? strlen(s) : 0, m = strlen(end);
-    return n >= m && strcmp(s + n - m, end) == 0;
-}
-
 static int print_session(const nct_cli *cli, bool show) {
     nct_kept kept;
     nct_talk talk;
     nct_output out;
     nct_bytes text = {0};
     nct_error err = {0};
-    bool lines = cli->args.format == NCT_FORMAT_JSONL || (!show && ends_with(cli->args.output, ".jsonl"));
+    bool lines = cli->args.format == NCT_FORMAT_JSONL || (!show && nct_ends_with(cli->args.output, ".jsonl"));
     int code = read_named(cli, &kept, &talk);
     if (code == NCT_EXIT_OK)
         code = nct_say_status(cli, show && as_json(cli) && !lines

@@ -13,6 +13,7 @@
 
 #include "base/json.h"
 #include "base/map.h"
+#include "cli/host.h"
 #include "cli/input.h"
 
 enum { SCHEMA = 1, TITLE_BYTES = 80, SLUG_BYTES = 32, SAME_DAY = 1000 };
@@ -25,22 +26,6 @@ bool nct_state_path(const char *below, char *buf, size_t n_buf) {
             : home && *home        ? snprintf(buf, n_buf, "%s/.local/state/noctule/%s", home, below)
                                    : -1;
     return n > 0 && (size_t)n < n_buf;
-}
-
-bool nct_make_folders(const char *path, bool last) {
-    char folder[PATH_MAX];
-    if (snprintf(folder, sizeof folder, "%s", path) >= (int)sizeof folder)
-        return false;
-    for (char *end = strchr(folder + 1, '/'); end; end = strchr(end + 1, '/')) {
-        *end = 0;
-        mkdir(folder, 0700); /* what fails is seen at the last one */
-        *end = '/';
-    }
-    if (last)
-        mkdir(folder, 0700);
-    else
-        *strrchr(folder, '/') = 0;
-    return nct_is_directory(folder);
 }
 
 /* A name is one part of a path, and nothing that a terminal or a list would trip over. */

@@ -25,8 +25,6 @@ typedef struct nct_kept {
 
 /** $XDG_STATE_HOME/noctule or ~/.local/state/noctule, and what lies in it; false if there is no place. */
 bool nct_state_path(const char *below, char *buf, size_t n_buf);
-/** Makes the folders above a path, and the path itself if `last`, for their owner only. */
-bool nct_make_folders(const char *path, bool last);
 
 /** Takes the session of --session or --continue, or none (zeroed apart from cli): a name that cannot be one, a session
  *  that another process has, no session to continue are exit 2. */

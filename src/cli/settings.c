@@ -374,15 +374,6 @@ const char *nct_settings_template(const nct_cli *cli, const char *name) {
     return text;
 }
 
-const char *nct_settings_template_name(const nct_cli *cli, size_t i) {
-    for (int k = 0; cli->settings && k < N_FILES; k++)
-        for (const nct_json *m = nct_json_first(nct_json_get(cli->settings->file[k].json, "templates")); m;
-             m = nct_json_next(m))
-            if (i-- == 0)
-                return nct_json_key(m);
-    return NULL;
-}
-
 /* "a", or "a.b", where the first dot parts, or the second of "profiles.fast.think". */
 static const nct_json *member(const nct_json *object, const char *key) {
     const nct_json *own = nct_json_get(object, key);

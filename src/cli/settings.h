@@ -13,10 +13,8 @@ typedef struct nct_settings nct_settings;
 int nct_settings_apply(nct_cli *cli);
 void nct_settings_close(nct_cli *cli);
 
-/** The text of a template under "templates", the project's before the user's: borrowed, NULL if there is none. The names
- *  of all: the i-th, NULL behind the last; a name may come twice. */
+/** The text of a template under "templates", the project's before the user's: borrowed, NULL if there is none. */
 const char *nct_settings_template(const nct_cli *cli, const char *name);
-const char *nct_settings_template_name(const nct_cli *cli, size_t i);
 
 /** Reads the files into cli->settings without filling anything in. */
 int nct_settings_open(nct_cli *cli);

@@ -49,8 +49,7 @@ static bool answer_path(const nct_sum *s, const int32_t *ids, size_t n_ids, char
     if (made)
         nct_sha256_of(key.data, key.n, digest);
     nct_bytes_reset(&key);
-    for (size_t i = 0; i < NCT_SHA256_BYTES; i++)
-        snprintf(name + 2 * i, 3, "%02x", digest[i]);
+    nct_sha256_hex(digest, sizeof digest, name);
     return made && answers_folder(folder, sizeof folder) && nct_path_join(buf, n_buf, folder, name);
 }
 

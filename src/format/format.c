@@ -143,11 +143,6 @@ static nct_status refuse_known(const char *path, const nct_map *map, nct_error *
     return NCT_OK;
 }
 
-static bool ends_with(const char *s, const char *end) {
-    size_t n = strlen(s), m = strlen(end);
-    return n >= m && strcmp(s + n - m, end) == 0;
-}
-
 /* By content, then by name, so that a damaged file is described by the format it should have. */
 static nct_status choose(const char *path, const struct container **container, nct_error *err) {
     if (nct_is_directory(path)) {
@@ -162,7 +157,7 @@ static nct_status choose(const char *path, const struct container **container, n
         if (containers[i].probe(map.data, map.n_bytes))
             found = &containers[i];
     for (size_t i = 0; i < sizeof containers / sizeof containers[0] && !found; i++)
-        if (ends_with(path, containers[i].suffix))
+        if (nct_ends_with(path, containers[i].suffix))
             found = &containers[i];
     nct_map_close(&map);
     NCT_TRY(status);

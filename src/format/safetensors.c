@@ -221,11 +221,6 @@ static nct_status check_index(const char *path, const nct_json *index, const nct
     return NCT_OK;
 }
 
-static bool ends_with(const char *s, const char *end) {
-    size_t n = strlen(s), m = strlen(end);
-    return n >= m && strcmp(s + n - m, end) == 0;
-}
-
 static nct_status list_directory(const char *path, struct names *names, nct_error *err) {
     DIR *dir = opendir(path);
     if (!dir)
@@ -233,7 +228,7 @@ static nct_status list_directory(const char *path, struct names *names, nct_erro
     nct_status status = NCT_OK;
     const struct dirent *entry;
     while (status == NCT_OK && (entry = readdir(dir)))
-        if (ends_with(entry->d_name, ".safetensors") && entry->d_name[0] != '.')
+        if (nct_ends_with(entry->d_name, ".safetensors") && entry->d_name[0] != '.')
             status = names_add(names, entry->d_name, err);
     closedir(dir);
     NCT_TRY(status);

@@ -3,6 +3,8 @@
 #include <math.h>
 #include <string.h>
 
+#include "base/mem.h"
+
 /* Running segments of all vectors, in the job's scratch. */
 typedef struct segments {
     float *acc, *l, *m; /* [vectors][width], [vectors][16], [vectors] */
@@ -10,21 +12,19 @@ typedef struct segments {
     size_t width;
 } segments;
 
-static size_t pad16(size_t n) { return (n + 15) / 16 * 16; }
-
 static segments lay_out(const nct_attend_job *job) {
     size_t vectors = job->n_rows * job->n_heads;
-    segments s = {.acc = job->scratch, .width = pad16(job->d)};
+    segments s = {.acc = job->scratch, .width = nct_pad16(job->d)};
     s.l = s.acc + vectors * s.width;
     s.m = s.l + vectors * NCT_PARTIAL;
-    s.seen = (uint32_t *)(void *)(s.m + pad16(vectors));
+    s.seen = (uint32_t *)(void *)(s.m + nct_pad16(vectors));
     memset(s.seen, 0, job->n_rows * sizeof *s.seen);
     return s;
 }
 
 size_t nct_attend_scratch(size_t n_rows, size_t n_heads, size_t d) {
     size_t vectors = n_rows * n_heads;
-    return (vectors * (pad16(d) + NCT_PARTIAL) + pad16(vectors) + pad16(n_rows)) * sizeof(float);
+    return (vectors * (nct_pad16(d) + NCT_PARTIAL) + nct_pad16(vectors) + nct_pad16(n_rows)) * sizeof(float);
 }
 
 static void begin_segment(const nct_attend_job *job, const segments *s, size_t row) {

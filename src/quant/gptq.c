@@ -333,8 +333,6 @@ struct passing {
     nct_difference *part; /* [rows of the matrix] */
 };
 
-static size_t pad64(size_t n) { return (n + 63) / 64 * 64; }
-
 static void passing_close(struct passing *p) {
     nct_free(p->weight);
     nct_free(p->error);
@@ -348,7 +346,7 @@ static void passing_close(struct passing *p) {
 static nct_status passing_open(struct passing *p, nct_error *err) {
     size_t n = p->factor->n, rows = least(ROWS, p->source->n_rows);
     p->before = (nct_panels){.kind = NCT_PANEL_F32, .n_rows = BLOCK, .n_cols = n};
-    p->row_bytes = pad64(n * sizeof(float));
+    p->row_bytes = nct_pad64(n * sizeof(float));
     p->scratch_bytes = 2 * p->row_bytes + nct_dequantize_scratch_bytes(p->source);
     if (p->source->n_cols != n || !nct_panels_shape(&p->before))
         return nct_fail(err, NCT_E_ARGUMENT, "'%s': %zu columns, calibrated were %zu", p->source->name,

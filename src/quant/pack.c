@@ -7,8 +7,6 @@
 #include "base/num.h"
 #include "base/pages.h"
 
-static size_t pad64(size_t n) { return (n + 63) / 64 * 64; }
-
 static size_t gcd(size_t a, size_t b) {
     while (b) {
         size_t r = a % b;
@@ -33,7 +31,7 @@ bool nct_panels_shape(nct_panels *p) {
     if (!nct_is_coded(p->kind)) {
         if (!nct_mul_size(p->n_cols, NCT_PANEL * (p->kind == NCT_PANEL_F32 ? 4 : 2), &bytes))
             return false;
-        p->panel_bytes = pad64(bytes);
+        p->panel_bytes = nct_pad64(bytes);
         return nct_mul_size(p->panel_bytes, p->n_panels, &bytes);
     }
     if (p->group == 0 || p->group > NCT_GROUP_MAX)
@@ -41,8 +39,8 @@ bool nct_panels_shape(nct_panels *p) {
     p->n_groups = (p->n_cols + p->group - 1) / p->group;
     p->n_cols_padded = nct_group_start(p, p->n_groups - 1) + nct_group_padded(p, p->n_groups - 1);
     p->scale_off = p->n_cols_padded * NCT_PANEL / 8 * (size_t)nct_code_bits(p->kind);
-    p->min_off = p->scale_off + pad64(p->n_groups * NCT_PANEL * (p->scale_f32 ? 4 : 2));
-    p->panel_bytes = p->min_off + (p->has_min ? pad64(p->n_groups * NCT_PANEL * 4) : 0);
+    p->min_off = p->scale_off + nct_pad64(p->n_groups * NCT_PANEL * (p->scale_f32 ? 4 : 2));
+    p->panel_bytes = p->min_off + (p->has_min ? nct_pad64(p->n_groups * NCT_PANEL * 4) : 0);
     return nct_mul_size(p->panel_bytes, p->n_panels, &bytes);
 }
 
@@ -152,10 +150,10 @@ nct_status nct_pack(const nct_stored *stored, nct_pool *pool, nct_panels *panels
                         stored->n_cols);
     struct packing k = {.stored = stored, .unpacked = &u, .panels = &p};
     if (!nct_is_coded(p.kind)) {
-        k.scratch_bytes = pad64(p.n_cols * NCT_PANEL * sizeof(float));
+        k.scratch_bytes = nct_pad64(p.n_cols * NCT_PANEL * sizeof(float));
     } else {
-        k.code_bytes = pad64(p.n_cols * NCT_PANEL);
-        k.group_bytes = pad64(nct_unpacked_groups(&u, p.n_cols) * NCT_PANEL * sizeof(float));
+        k.code_bytes = nct_pad64(p.n_cols * NCT_PANEL);
+        k.group_bytes = nct_pad64(nct_unpacked_groups(&u, p.n_cols) * NCT_PANEL * sizeof(float));
         k.scratch_bytes = k.code_bytes + 2 * k.group_bytes;
     }
     void *block = NULL;

@@ -213,8 +213,6 @@ static void round_rows(void *context, int task, int worker) {
     }
 }
 
-static size_t pad64(size_t n) { return (n + 63) / 64 * 64; }
-
 nct_status nct_round_check(nct_quant quant, size_t group, nct_error *err) {
     if (quant != NCT_QUANT_INT4 && quant != NCT_QUANT_INT8)
         return nct_fail(err, NCT_E_ARGUMENT, "there is nothing to round to, expected int4 or int8");
@@ -232,7 +230,7 @@ nct_status nct_round_nearest(const nct_stored *source, nct_quant quant, size_t g
     NCT_TRY(nct_rounded_open(source->name, source->n_rows, source->n_cols, quant, group, &out, err));
     size_t n_tasks = (source->n_rows + ROWS_PER_TASK - 1) / ROWS_PER_TASK;
     struct rounding k = {
-        .source = source, .unpacked = &u, .out = &out, .row_bytes = pad64(source->n_cols * sizeof(float))};
+        .source = source, .unpacked = &u, .out = &out, .row_bytes = nct_pad64(source->n_cols * sizeof(float))};
     k.scratch_bytes = k.row_bytes + nct_dequantize_scratch_bytes(source);
     void *scratch = NULL, *bad = NULL;
     nct_status status = nct_alloc(&scratch, (size_t)nct_pool_size(pool), k.scratch_bytes, err);
@@ -299,7 +297,7 @@ nct_status nct_compare(const nct_stored *source, const nct_panels *panels, const
                           .unpacked = &u,
                           .panels = panels,
                           .perm = perm,
-                          .row_bytes = pad64(source->n_cols * sizeof(float))};
+                          .row_bytes = nct_pad64(source->n_cols * sizeof(float))};
     k.scratch_bytes = 2 * k.row_bytes + nct_dequantize_scratch_bytes(source);
     void *scratch = NULL, *part = NULL;
     nct_status status = nct_alloc(&scratch, (size_t)nct_pool_size(pool), k.scratch_bytes, err);

@@ -18,8 +18,6 @@ struct searching {
     size_t scratch_bytes, row_bytes;
 };
 
-static size_t pad64(size_t n) { return (n + 63) / 64 * 64; }
-
 /* Whether the values are -s, 0 and s only; then *scale is s. */
 static bool is_ternary(const float *w, size_t n, float *scale) {
     uint32_t seen = 0;
@@ -104,7 +102,7 @@ nct_status nct_ternary_find(const nct_stored *source, nct_pool *pool, nct_rounde
     struct searching k = {.source = source,
                           .unpacked = &u,
                           .candidates = (1u << N_CANDIDATES) - 1,
-                          .row_bytes = pad64(source->n_cols * sizeof(float))};
+                          .row_bytes = nct_pad64(source->n_cols * sizeof(float))};
     k.scratch_bytes = k.row_bytes + nct_dequantize_scratch_bytes(source);
     void *scratch = NULL, *fits = NULL;
     nct_rounded out = {0};
