@@ -70,7 +70,12 @@ static nct_status feed(const ahead *a, size_t to, nct_error *err) {
     nct_chat *c = a->chat;
     size_t from = (size_t)nct_session_length(c->session);
     nct_feed_options options = {.stop = nct_signals_flag(), .progress = show_progress, .context = c};
-    return from < to ? nct_session_feed(c->session, a->ids + from, to - from, &options, err) : NCT_OK;
+    if (from >= to)
+        return NCT_OK;
+    nct_meter_begin(c->cli, "reading", &c->show.meter);
+    nct_status status = nct_session_feed(c->session, a->ids + from, to - from, &options, err);
+    nct_meter_end(&c->show.meter);
+    return status;
 }
 
 /* How fast this session reads; measured with the beginning of what is to be read if nothing was read yet. */
@@ -110,10 +115,7 @@ static nct_status read_all(ahead *a, nct_error *err) {
     a->n_held = (size_t)nct_session_length(c->session);
     NCT_TRY(measure(a, &rate, err));
     announce(a, rate);
-    nct_meter_begin(c->cli, "reading", &c->show.meter);
-    nct_status status = feed(a, a->n, err);
-    nct_meter_end(&c->show.meter);
-    return status;
+    return feed(a, a->n, err);
 }
 
 /* Reads what the next turn will begin with, so that the question is answered at once. False: the files are not taken. */

@@ -200,8 +200,9 @@ struct nct_editor {
     bool interrupted;
     nct_bytes typed; /* the line when Ctrl-C came */
     nct_typing_help help;
-    nct_bytes ahead; /* read from the terminal behind a paste, but not yet asked for; from ahead_at on */
+    nct_bytes ahead; /* read from the terminal, but not yet asked for; from ahead_at on */
     size_t ahead_at;
+    bool began; /* this line: its first key was asked for */
     nct_pastes pastes; /* of this line */
     nct_typed ends_as; /* what the key that ended the line means */
 #ifdef NCT_HAVE_EDIT
@@ -247,7 +248,7 @@ static void begin_typing(nct_editor *e, bool raw) {
         handle(SIGWINCH, on_signal);
         handle(SIGTSTP, on_signal);
     }
-    e->interrupted = false;
+    e->interrupted = e->began = false;
 }
 
 static void end_typing(nct_editor *e) {
@@ -300,8 +301,23 @@ static char *show_prompt(EditLine *edit) {
     return (char *)(uintptr_t)((nct_editor *)e)->prompt;
 }
 
+/* What was typed before the editor took the terminal: there Enter came as a newline, which is Ctrl-J here. */
+static void take_typed_before(nct_editor *e) {
+    char buf[4096];
+    int n_waiting = 0;
+    if (ioctl(STDIN_FILENO, FIONREAD, &n_waiting) != 0 || n_waiting <= 0)
+        return;
+    ssize_t n = read(STDIN_FILENO, buf, sizeof buf);
+    for (ssize_t i = 0; i < n; i++)
+        nct_bytes_add(&e->ahead, buf[i] == '\n' ? "\r" : buf + i, 1, NULL);
+}
+
 /* The next byte, 0 at the end of the input, -1 after a signal: the line so far is kept then. */
 static int read_byte(nct_editor *e, unsigned char *byte) {
+    if (!e->began) {
+        e->began = true;
+        take_typed_before(e);
+    }
     if (e->ahead_at < e->ahead.n) {
         *byte = (unsigned char)e->ahead.data[e->ahead_at++];
         return 1;

@@ -13,7 +13,7 @@ for name in $(env | sed -n 's/^\(NOCTULE_[A-Z_]*\)=.*/\1/p'); do
     [ "$name" = NOCTULE_ISA ] || unset "$name"
 done
 unset NO_COLOR
-export TERM=xterm LC_ALL=C.UTF-8
+export TERM=xterm LC_ALL=C.UTF-8 SHELL=/bin/sh
 failures=0
 checks=0
 
@@ -137,7 +137,8 @@ open_terminal() {
     mkfifo keys
     : >screen
     seen=0
-    timeout 120 script -qefc "$1" screen <keys >/dev/null 2>&1 &
+    # exec: a shell that waits beside the command would take its Ctrl-C for its own, as dash does
+    timeout 120 script -qefc "exec env $1" screen <keys >/dev/null 2>&1 &
     terminal=$!
     exec 3>keys
 }

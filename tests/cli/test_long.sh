@@ -176,7 +176,7 @@ unset NOCTULE_ROPE
 # ---- Ctrl-C while a chat reads: finished chunks stay, the same turn goes on behind them, and so does another that
 # begins with the same text
 if timeout 60 script -qefc true screen </dev/null >/dev/null 2>&1; then
-    words 3000 >doc.txt
+    words 6000 >doc.txt
     open_terminal "'$NOCTULE' chat doc.txt --isa ref -X exact=1 -t 1 -X prefill.chunk=64 -n 2 --color never"
     waits_for ">>>"
     types 'x\r'

@@ -134,4 +134,5 @@ types '\004'
 close_terminal
 exits 0
 holds "the file was not taken" sh -c 'tr -d "\r" <screen | grep -Eq "^  files +0 "'
+holds "every progress line has its name" sh -c '! grep -q "(null)" screen'
 finish
