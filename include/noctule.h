@@ -474,10 +474,13 @@ typedef struct nct_batcher nct_batcher;
 enum { NCT_BATCHER_MAX = 64 };
 
 typedef struct nct_batcher_options {
-    nct_session_options session; /* how sequences compute: n_ctx, force_ctx, rope, chunk, keys, values, sparse, sparse_r1.
-                                    decide_by_prompt is NCT_E_ARGUMENT; the rest is not looked at */
+    nct_session_options session; /* how sequences compute: n_ctx, force_ctx, rope, chunk, keys, values, sparse, sparse_r1;
+                                    and files: kv_folder, keep, their limits and notice. What prompts that were read are
+                                    found to hold is taken from there, what several of them have in common is kept there.
+                                    decide_by_prompt and kv_mapped are NCT_E_ARGUMENT; the rest is not looked at */
     int n_sequences;             /* held at once, at most: 1 to NCT_BATCHER_MAX */
     int slice;                   /* prompt rows of a step beside sequences that answer; 0: chosen by the engine */
+    bool apart;                  /* nothing is shared: every prompt is computed, and no files are looked at */
 } nct_batcher_options;
 
 /** What to answer. */
@@ -490,6 +493,11 @@ typedef struct nct_sequence {
     nct_matcher *matcher; /* keeps the answer to a constraint, borrowed until the sequence ends; NULL: nothing does */
     /* Told of each token as it is chosen; false: it is the last one. Not the place to call the batcher. */
     bool (*take)(void *context, int32_t id);
+    /* Told of the logits [n_vocab] that a token was chosen by, before it is taken; borrowed for the call. NULL: not told. */
+    void (*seen)(void *context, const float *logits, int32_t id);
+    /* Asked after each token that is not the last one: ids [n] that follow it without being chosen, as if they had been;
+     * borrowed for the call. False: nothing follows, and the sequence ends. NULL: not asked. */
+    bool (*follow)(void *context, const int32_t **ids, size_t *n);
     /* Told once, when the sequence has left the batcher: after its last token (err NULL), or on a failure that is its own:
      * NCT_E_CONTEXT where it is full, NCT_E_MEMORY, NCT_E_ARGUMENT of sampling. Not after nct_batcher_drop. */
     void (*ended)(void *context, const nct_error *err);
@@ -514,7 +522,7 @@ int nct_batcher_size(const nct_batcher *batcher); /* sequences in it */
 /** Where a sequence is. */
 typedef struct nct_sequence_state {
     int n_prompt, n_read; /* tokens of the prompt; of these, held */
-    int n_copied;         /* of these, copied from what the batcher held */
+    int n_copied;         /* of these, copied from what the batcher held, or taken from files */
     int n_chosen;
     int limit;            /* tokens it may hold */
     bool is_long;         /* it uses the long table */
@@ -522,10 +530,13 @@ typedef struct nct_sequence_state {
 void nct_batcher_look(const nct_batcher *batcher, int number, nct_sequence_state *state);
 
 typedef struct nct_batcher_report {
-    uint64_t n_steps, n_read, n_copied, n_fed; /* prompt tokens computed, copied; chosen tokens computed */
+    uint64_t n_steps, n_read, n_copied, n_taken, n_fed; /* prompt tokens computed, copied, taken from files; chosen tokens computed */
     uint64_t kv_bytes;                         /* caches in use */
 } nct_batcher_report;
 void nct_batcher_count(const nct_batcher *batcher, nct_batcher_report *report);
+
+/** How many of the first of ids [n] a sequence has, which may have ended. */
+size_t nct_batcher_common(const nct_batcher *batcher, const int32_t *ids, size_t n);
 
 /** Gives back what sequences that have ended held. */
 void nct_batcher_shed(nct_batcher *batcher);

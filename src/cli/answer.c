@@ -296,7 +296,6 @@ static nct_status take_token(struct taking *k, int32_t id, bool *over) {
         *over = true;
     }
     k->close = !*over && f->where == THINKING && f->o->has_budget && a->n_thinking >= f->o->budget && !k->no_room;
-    *over = *over || k->close;
     return NCT_OK;
 }
 
@@ -304,7 +303,7 @@ static bool take(void *context, int32_t id) {
     struct taking *k = context;
     bool over;
     k->status = take_token(k, id, &over);
-    return !over;
+    return !over && !k->close;
 }
 
 static void pass_generated_choice(void *context, const nct_choice *choice) {
@@ -325,13 +324,12 @@ static nct_status closing_ids(const nct_engine *engine, const tags *around, int3
     return NCT_OK;
 }
 
-/* Closes the thinking block for the model: what does so is fed like a prompt, behind the last token, which the
-   session does not hold yet. */
-static nct_status close_thinking(struct taking *k, nct_session *session, bool *over) {
+/* Closes the thinking block for the model: the ids that do so become part of the answer. */
+static nct_status put_closing(struct taking *k, bool *over) {
     const nct_answer_options *o = k->f->o;
     nct_answer *a = k->f->answer;
     int32_t *ids = NULL;
-    size_t n_ids = 0, n, held = (size_t)nct_session_length(session), had = a->n_prompt + a->n_ids;
+    size_t n_ids = 0, n, had = a->n_prompt + a->n_ids;
     k->close = false;
     NCT_TRY(closing_ids(k->engine, k->f->tags, &ids, &n_ids, k->err));
     nct_status status = NCT_OK;
@@ -341,7 +339,7 @@ static nct_status close_thinking(struct taking *k, nct_session *session, bool *o
         ids = NULL;
         n_ids = 0;
     }
-    *over = had + n_ids > (size_t)nct_session_limit(session);
+    *over = had + n_ids > k->limit;
     *over = *over || (o->max_tokens && a->n_ids + n_ids >= o->max_tokens);
     if (*over)
         a->finish = NCT_FINISH_LENGTH;
@@ -354,7 +352,14 @@ static nct_status close_thinking(struct taking *k, nct_session *session, bool *o
             status = push(k->f, bytes, n, k->err);
     }
     nct_free(ids);
-    NCT_TRY(status);
+    return status;
+}
+
+/* What closes the block is fed like a prompt, behind the last token, which the session does not hold yet. */
+static nct_status close_thinking(struct taking *k, nct_session *session, bool *over) {
+    nct_answer *a = k->f->answer;
+    size_t held = (size_t)nct_session_length(session);
+    NCT_TRY(put_closing(k, over));
     if (*over)
         return NCT_OK;
     nct_feed_options feed = {.stop = nct_signals_flag()};
@@ -483,7 +488,12 @@ nct_status nct_answering_open(const nct_engine *engine, size_t n_prompt, size_t 
     nct_answering *k = p;
     k->f = (filter){.o = o, .answer = a, .tags = all_tags, .where = o->in_thinking ? THINKING : o->find_thinking ? BEFORE : TEXT};
     uint64_t now = nct_clock_ns();
-    k->k = (struct taking){.engine = engine, .limit = limit, .f = &k->f, .began = now, .first = now};
+    k->k = (struct taking){.engine = engine,
+                           .limit = limit,
+                           .f = &k->f,
+                           .began = now,
+                           .first = now,
+                           .close = k->f.where == THINKING && o->has_budget && o->budget == 0};
     nct_status status = nct_text_stream_open(engine, o->continuation, &k->k.stream, err);
     if (status == NCT_OK && o->prefix)
         status = push(&k->f, o->prefix, strlen(o->prefix), err);
@@ -498,6 +508,17 @@ nct_status nct_answering_open(const nct_engine *engine, size_t n_prompt, size_t 
 nct_status nct_answering_take(nct_answering *k, int32_t id, bool *over, nct_error *err) {
     k->k.err = err;
     return take_token(&k->k, id, over);
+}
+
+nct_status nct_answering_follow(nct_answering *k, const int32_t **ids, size_t *n_ids, bool *over, nct_error *err) {
+    size_t had = k->f.answer->n_ids;
+    *over = false;
+    k->k.err = err;
+    if (k->k.close)
+        NCT_TRY(put_closing(&k->k, over));
+    *n_ids = *over ? 0 : k->f.answer->n_ids - had;
+    *ids = *n_ids ? k->f.answer->ids + had : NULL;
+    return NCT_OK;
 }
 
 nct_status nct_answering_end(nct_answering *k, nct_error *err) {

@@ -88,6 +88,10 @@ nct_status nct_answering_open(const nct_engine *engine, size_t n_prompt, size_t 
                               nct_answering **answering, nct_error *err);
 /** *over: it is the last one. */
 nct_status nct_answering_take(nct_answering *answering, int32_t id, bool *over, nct_error *err);
+/** After a token that is not the last one, and before the first: ids that follow it without being chosen, which close
+ *  a block of thinking that has used its budget; they are part of the answer, borrowed until the next call. *over: there
+ *  is no room for them. */
+nct_status nct_answering_follow(nct_answering *answering, const int32_t **ids, size_t *n_ids, bool *over, nct_error *err);
 /** Nothing follows: what was held back is text. */
 nct_status nct_answering_end(nct_answering *answering, nct_error *err);
 void nct_answering_close(nct_answering *answering); /* NULL is fine */

@@ -125,6 +125,7 @@ typedef struct nct_args {
     const char *files_from, *shard;
     bool lines, null_separated, resume, overwrite, retry_failed, ordered, fail_fast, keep;
     int64_t max_errors, item_limit, sample;
+    int64_t share; /* 0 auto, 1 off */
     bool man;            /* help */
     bool show_origin;    /* config */
     const char *profile; /* of the configuration */

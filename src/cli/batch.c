@@ -1,4 +1,5 @@
 /* Many prompts, several at a time: records come in, sequences are decoded together, results go out as they come. */
+#include <limits.h>
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -11,10 +12,21 @@
 #include "cli/open.h"
 
 enum {
-    WIDTH = 8
-}; /* of -np auto: beyond it a step takes as much longer as it does more; fits() bounds it by memory */
+    WIDTH = 8, /* of -np auto: beyond it a step takes as much longer as it does more; fits() bounds it by memory */
+    AHEAD = 32,        /* records that are looked at for what they have in common with others .. */
+    WORTH_SHARING = 64, /* .. if it is so many tokens .. */
+    PATIENCE = 64,     /* .. and so many others may go before one */
+};
+#define AHEAD_BYTES ((size_t)8 << 20) /* of their texts and tokens */
 
 typedef struct batch batch;
+
+/* A record that was read and prepared. */
+typedef struct waiting {
+    nct_item item;
+    uint64_t order; /* items due before it */
+    uint32_t passed; /* others that went before it since */
+} waiting;
 
 typedef struct job {
     batch *b;
@@ -41,8 +53,11 @@ struct batch {
     uint64_t n_total,
         n_wanted; /* with --sample: records of this shard that there are, and how many of them */
     /* how it goes */
-    nct_item next; /* prepared, and waiting for room */
-    bool has_next, ended, stopping, said_stopping, complete;
+    waiting ahead[AHEAD]; /* [n_ahead], in the order of the input */
+    size_t n_ahead, most_ahead;
+    bool holds_record; /* with --samples: the record that was read last has answers left .. */
+    bool record_wanted;
+    bool ended, stopping, said_stopping, complete, late;
     uint64_t n_due, n_skipped,
         n_failed_before; /* items to be done so far; those there already, of them failed */
     nct_batch_state state;
@@ -101,6 +116,7 @@ static int check_options(batch *b) {
 
 static void begin_reading(batch *b) {
     nct_source_rewind(b->source);
+    b->holds_record = false;
     nct_seen_close(&b->recipe.ids);
     b->n_records = b->n_of_shard = b->n_chosen = 0;
     b->ended = false;
@@ -128,14 +144,30 @@ static bool is_wanted(batch *b) {
     return true;
 }
 
+/* The next record, or with --samples the one at hand once more. */
+static nct_got next_record(batch *b, bool wait) {
+    nct_recipe *r = &b->recipe;
+    if (b->holds_record) {
+        r->sample++;
+    } else {
+        nct_got got = b->ended || (b->cli->args.item_limit != NCT_UNSET && b->n_chosen >= (uint64_t)b->cli->args.item_limit)
+                          ? NCT_GOT_END
+                          : nct_source_next(b->source, wait, &b->record);
+        if (got != NCT_GOT_RECORD)
+            return got;
+        r->sample = 0;
+        b->n_records++;
+        b->record_wanted = is_wanted(b);
+    }
+    b->holds_record = b->record_wanted && r->sample + 1 < r->n_samples;
+    return NCT_GOT_RECORD;
+}
+
 /* The next item of this call that is due, or none: *got says why. With `look` nothing is written. */
 static nct_got next_item(batch *b, bool wait, bool look, nct_item *item) {
-    const nct_args *a = &b->cli->args;
     nct_error err = {0};
     for (;;) {
-        if (b->ended || (a->item_limit != NCT_UNSET && b->n_chosen >= (uint64_t)a->item_limit))
-            return NCT_GOT_END;
-        nct_got got = nct_source_next(b->source, wait, &b->record);
+        nct_got got = next_record(b, wait);
         if (got != NCT_GOT_RECORD) {
             b->ended = got == NCT_GOT_END;
             b->code = got == NCT_GOT_FAILURE   ? NCT_EXIT_FAILURE
@@ -143,8 +175,7 @@ static nct_got next_item(batch *b, bool wait, bool look, nct_item *item) {
                                                : b->code;
             return got;
         }
-        b->n_records++;
-        bool wanted = is_wanted(b);
+        bool wanted = b->record_wanted;
         if (nct_item_open(&b->recipe, &b->record, b->n_records - 1, !wanted, item, &err) != NCT_OK) {
             b->code = nct_say_status(b->cli, &err);
             return NCT_GOT_FAILURE;
@@ -249,6 +280,26 @@ static bool take(void *context, int32_t id) {
     return !over;
 }
 
+static void seen(void *context, const float *logits, int32_t id) {
+    job *j = context;
+    nct_error err = {0};
+    if (nct_logprobs_add(&j->item.logprobs, logits, (size_t)j->b->recipe.info.n_vocab, id, &err) != NCT_OK)
+        nct_item_fail(&j->item, NULL, "failure", "%s", err.text);
+}
+
+/* What closes a block of thinking; nobody computed how likely that is. */
+static bool follow(void *context, const int32_t **ids, size_t *n) {
+    job *j = context;
+    nct_error err = {0};
+    bool over = false;
+    nct_status status = nct_answering_follow(j->item.answering, ids, n, &over, &err);
+    for (size_t i = 0; i < *n && status == NCT_OK && j->item.wants_logprobs; i++)
+        status = nct_logprobs_add(&j->item.logprobs, NULL, 0, (*ids)[i], &err);
+    if (status != NCT_OK)
+        nct_item_fail(&j->item, NULL, "failure", "%s", err.text);
+    return status == NCT_OK && !over;
+}
+
 static void ended(void *context, const nct_error *err) {
     job *j = context;
     j->over = true;
@@ -298,6 +349,9 @@ static void finish_job(batch *b, job *j) {
     j->item.is_long = s.is_long;
     if (!j->item.fault && nct_answering_end(j->item.answering, &err) != NCT_OK)
         nct_item_fail(&j->item, NULL, "failure", "%s", err.text);
+    if (b->cli->args.fail_on_length && (j->item.timed_out || j->item.answer.finish == NCT_FINISH_LENGTH))
+        nct_item_fail(&j->item, NULL, "length", "the answer was cut %s after %s tokens",
+                      j->item.timed_out ? "by --timeout" : "at its limit", NCT_N(j->item.answer.n_ids));
     finish_item(b, &j->item, j->order);
     j->active = false;
 }
@@ -322,9 +376,41 @@ static bool fits(batch *b, uint64_t bytes) {
     return true;
 }
 
-/* Puts the next item in a place that is free. False: it has to wait. */
-static bool start_item(batch *b) {
-    nct_item *item = &b->next;
+/* Takes a record out of those that wait. */
+static waiting take_out(batch *b, size_t at) {
+    waiting w = b->ahead[at];
+    memmove(&b->ahead[at], &b->ahead[at + 1], (--b->n_ahead - at) * sizeof *b->ahead);
+    return w;
+}
+
+/* Adds the sequence of an item. What closes thinking that has no budget at all is read like a part of the prompt. */
+static nct_status add_sequence(batch *b, job *j, nct_sequence *s, nct_error *err) {
+    const int32_t *ids = NULL;
+    void *all = NULL;
+    size_t n = 0;
+    bool over = false;
+    NCT_TRY(nct_answering_follow(j->item.answering, &ids, &n, &over, err));
+    if (over) {
+        j->over = true;
+        return nct_fail(err, NCT_E_LENGTH, "there is no room to close the block of thinking");
+    }
+    if (n) {
+        NCT_TRY(nct_alloc(&all, s->n_ids + n, sizeof *s->ids, err));
+        memcpy(all, s->ids, s->n_ids * sizeof *s->ids);
+        memcpy((int32_t *)all + s->n_ids, ids, n * sizeof *ids);
+        s->ids = all;
+        s->n_ids += n;
+    }
+    for (size_t i = 0; i < n && j->item.wants_logprobs; i++)
+        NCT_TRY(nct_logprobs_add(&j->item.logprobs, NULL, 0, ids[i], err));
+    nct_status status = nct_batcher_add(b->batcher, s, &j->item.number, err);
+    nct_free(all);
+    return status;
+}
+
+/* Puts an item that waits in a place that is free. False: it has to wait on. */
+static bool start_item(batch *b, size_t at) {
+    nct_item *item = &b->ahead[at].item;
     nct_error err = {0};
     job *j = NULL;
     for (size_t i = 0; i < b->width && !j; i++)
@@ -337,21 +423,23 @@ static bool start_item(batch *b) {
             item, NULL, "memory", "a cache of %zu tokens takes %llu bytes, and %llu are left for it",
             item->n_ids + item->options.max_tokens, (unsigned long long)bytes, (unsigned long long)b->room);
     }
-    b->has_next = false;
-    if (item->fault) {
-        finish_item(b, item, b->n_due++);
+    waiting w = take_out(b, at);
+    if (w.item.fault) {
+        finish_item(b, &w.item, w.order);
         return true;
     }
-    *j = (job){.b = b, .item = *item, .order = b->n_due++, .bytes = bytes, .active = true};
-    *item = (nct_item){0};
-    j->item.options.stops = &j->item.stops; /* it has moved */
+    *j = (job){.b = b, .item = w.item, .order = w.order, .bytes = bytes, .active = true};
+    j->item.options.stops = &j->item.stops;
     j->item.began_ns = nct_clock_ns();
     size_t expected = j->item.n_ids + j->item.options.max_tokens;
     nct_sequence s = {.ids = j->item.ids,
                       .n_ids = j->item.n_ids,
                       .n_expected = expected < INT32_MAX ? (int)expected : INT32_MAX,
                       .sampling = j->item.options.sampling,
+                      .sample = j->item.sample,
                       .take = take,
+                      .seen = j->item.wants_logprobs ? seen : NULL,
+                      .follow = j->item.options.has_budget ? follow : NULL,
                       .ended = ended,
                       .context = j};
     size_t limit = (size_t)nct_batcher_limit(b->batcher, s.n_expected);
@@ -363,9 +451,10 @@ static bool start_item(batch *b) {
                                       &j->item.options.matcher, &err);
     s.matcher = j->item.options.matcher;
     if (status == NCT_OK)
-        status = nct_answering_open(b->recipe.engine, j->item.n_ids, limit, &j->item.options, &j->item.answer, &j->item.answering, &err);
+        status = nct_answering_open(b->recipe.engine, j->item.n_ids, limit, &j->item.options, &j->item.answer,
+                                    &j->item.answering, &err);
     if (status == NCT_OK)
-        status = nct_batcher_add(b->batcher, &s, &j->item.number, &err);
+        status = add_sequence(b, j, &s, &err);
     if (status != NCT_OK) {
         nct_item_fail(&j->item, NULL,
                       status == NCT_E_MEMORY   ? "memory"
@@ -378,27 +467,59 @@ static bool start_item(batch *b) {
     return true;
 }
 
+/* Reads records ahead, as far as they are there and take little memory. */
+static void read_ahead(batch *b) {
+    nct_error err = {0};
+    size_t bytes = 0;
+    for (size_t i = 0; i < b->n_ahead; i++)
+        bytes += b->ahead[i].item.text.capacity + b->ahead[i].item.body.capacity + b->ahead[i].item.prompt.text.capacity +
+                 b->ahead[i].item.n_ids * sizeof(int32_t);
+    while (!b->stopping && b->n_ahead < b->most_ahead && (b->n_ahead == 0 || bytes < AHEAD_BYTES) &&
+           !nct_results_full(&b->results, b->n_due) && !*nct_signals_flag()) {
+        waiting *w = &b->ahead[b->n_ahead];
+        *w = (waiting){0};
+        nct_got got = next_item(b, nct_batcher_size(b->batcher) + b->n_ahead == 0, false, &w->item);
+        if (got == NCT_GOT_FAILURE || got == NCT_GOT_REFUSED)
+            b->stopping = true;
+        if (got != NCT_GOT_RECORD)
+            return;
+        b->n_ahead++;
+        w->order = b->n_due++;
+        if (nct_item_prepare(&w->item, limit_of, b, &err) != NCT_OK) {
+            b->code = nct_say_status(b->cli, &err);
+            b->stopping = true;
+            return;
+        }
+        w->item.options.stops = NULL; /* it will move */
+        bytes += w->item.text.n + w->item.body.n + w->item.prompt.text.n + w->item.n_ids * sizeof(int32_t);
+        b->state.n_items += b->state.open;
+        b->state.n_prompt += b->state.open && !w->item.fault ? w->item.n_ids : 0;
+    }
+}
+
+/* Which of those that wait begins: one that has most in common with what is held, else the first. */
+static size_t choose_next(batch *b) {
+    size_t best = 0, most = 0;
+    for (size_t i = 0; i < b->n_ahead && b->ahead[0].passed < PATIENCE; i++) {
+        const nct_item *item = &b->ahead[i].item;
+        size_t same = item->fault ? 0 : nct_batcher_common(b->batcher, item->ids, item->n_ids);
+        if (same >= WORTH_SHARING && same > most) {
+            most = same;
+            best = i;
+        }
+    }
+    return best;
+}
+
 /* Takes items in while there is room and some are there. */
 static void take_in(batch *b) {
-    nct_error err = {0};
-    while (!b->stopping && nct_batcher_room(b->batcher) > 0 && !nct_results_full(&b->results, b->n_due)) {
-        if (!b->has_next) {
-            nct_got got = next_item(b, nct_batcher_size(b->batcher) == 0, false, &b->next);
-            if (got == NCT_GOT_FAILURE || got == NCT_GOT_REFUSED)
-                b->stopping = true;
-            if (got != NCT_GOT_RECORD)
-                return;
-            b->has_next = true;
-            if (nct_item_prepare(&b->next, limit_of, b, &err) != NCT_OK) {
-                b->code = nct_say_status(b->cli, &err);
-                b->stopping = true;
-                return;
-            }
-            b->state.n_items += b->state.open;
-            b->state.n_prompt += b->state.open && !b->next.fault ? b->next.n_ids : 0;
-        }
-        if (!start_item(b) || *nct_signals_flag())
+    while (!b->stopping && nct_batcher_room(b->batcher) > 0) {
+        read_ahead(b);
+        size_t n = b->n_ahead, at = n ? choose_next(b) : 0;
+        if (n == 0 || b->stopping || !start_item(b, at) || *nct_signals_flag())
             return;
+        for (size_t i = 0; i < at; i++)
+            b->ahead[i].passed++;
     }
 }
 
@@ -411,6 +532,8 @@ static void drop_all(batch *b) {
             nct_item_close(&b->job[i].item);
             b->job[i].active = false;
         }
+    for (size_t i = 0; i < b->n_ahead; i++)
+        nct_item_close(&b->ahead[i].item);
 }
 
 /* The first Ctrl-C: what was begun is finished. */
@@ -470,14 +593,12 @@ static void work(batch *b) {
             break;
         if (*nct_signals_flag())
             begin_stopping(b);
+        b->late = !isnan(b->cli->args.max_time) && seconds_since(b->began_ns) >= b->cli->args.max_time;
+        if (b->late)
+            break;
         take_in(b);
-        if (nct_batcher_size(b->batcher) == 0 && (b->stopping || (b->ended && !b->has_next)))
+        if (nct_batcher_size(b->batcher) == 0 && (b->stopping || (b->ended && !b->n_ahead)))
             break;
-        if (nct_batcher_size(b->batcher) == 0 && b->cli->args.item_limit != NCT_UNSET && !b->has_next &&
-            b->n_chosen >= (uint64_t)b->cli->args.item_limit) {
-            b->ended = true;
-            break;
-        }
         nct_status status = nct_batcher_step(b->batcher, nct_signals_now(), &err);
         if (status == NCT_E_STOPPED)
             break;
@@ -492,9 +613,14 @@ static void work(batch *b) {
         nct_journal_sync(&b->results.journal);
         show(b);
     }
-    drop_all(b);
-    b->complete = b->ended && !b->has_next && !b->stopping && !*nct_signals_flag() && b->code == NCT_EXIT_OK;
+    b->complete = b->ended && !b->n_ahead && nct_batcher_size(b->batcher) == 0 && !b->stopping && !*nct_signals_flag() &&
+                  b->code == NCT_EXIT_OK;
     nct_batch_progress_clear(&b->progress);
+    if (b->late && b->code == NCT_EXIT_OK) {
+        nct_say_warning(b->cli, "the time is up; what was begun and not finished is dropped");
+        b->code = NCT_EXIT_FAILURE;
+    }
+    drop_all(b);
 }
 
 /* ------------------------------------------------------------------ the end */
@@ -553,6 +679,15 @@ static void print_end(const batch *b) {
     print_command(b, b->complete ? "--resume --retry-failed" : "--resume");
 }
 
+/* --stats: where the tokens came from. */
+static void print_stats(const batch *b) {
+    nct_batcher_report r;
+    nct_batcher_count(b->batcher, &r);
+    nct_say_dim(b->cli, "%s prompt tokens computed, %s copied, %s from files \u00b7 %s out \u00b7 %s steps \u00b7 %.2f answer tokens a step",
+                NCT_N(r.n_read), NCT_N(r.n_copied), NCT_N(r.n_taken), NCT_N(b->state.n_chosen), NCT_N(r.n_steps),
+                r.n_steps ? (double)b->state.n_chosen / (double)r.n_steps : 0);
+}
+
 static int exit_code(const batch *b) {
     if (*nct_signals_flag())
         return 128 + (int)*nct_signals_flag();
@@ -568,7 +703,12 @@ static int open_batcher(batch *b) {
     if (code != NCT_EXIT_OK)
         return code;
     nct_batcher_options o = {.session = nct_take_session(b->cli, &knobs),
-                             .n_sequences = b->width ? (int)b->width : WIDTH};
+                             .n_sequences = b->width ? (int)b->width : WIDTH,
+                             .apart = b->cli->args.share == 1};
+    char folder[PATH_MAX];
+    nct_take_pages(b->cli, &knobs, folder, sizeof folder, &o.session);
+    o.session.kv_mapped = false; /* the folder is for what is common */
+    b->most_ahead = o.apart ? 1 : AHEAD;
     o.session.n_ctx = b->cli->args.ctx == NCT_UNSET ? 0 : (int)b->cli->args.ctx;
     b->room = nct_cache_room(b->cli, &b->recipe.info);
     if (nct_batcher_open(b->recipe.engine, &o, &b->batcher, &err) != NCT_OK)
@@ -622,13 +762,14 @@ int nct_batch_main(nct_cli *cli) {
         code = *nct_signals_flag() ? code : closed;
         if (code != NCT_EXIT_PIPE)
             print_end(b);
+        if (cli->args.stats)
+            print_stats(b);
     } else {
         code = *nct_signals_flag() ? 128 + (int)*nct_signals_flag() : code;
         nct_results_close(&b->results, code, false);
     }
     for (size_t i = 0; i < b->width; i++)
         nct_item_close(&b->job[i].item);
-    nct_item_close(&b->next);
     nct_batcher_close(b->batcher);
     nct_source_close(b->source);
     nct_bytes_reset(&b->record.text);

@@ -9,6 +9,7 @@
 #include "cli/constrain.h"
 #include "cli/open.h"
 #include "cli/overflow.h"
+#include "cli/template.h"
 #include "engine/identity.h"
 
 enum { MAX_TOKENS = 1024, PLAIN_TOKENS = 256 };
@@ -24,6 +25,11 @@ int nct_recipe_open(const nct_cli *cli, nct_recipe *r) {
         code = nct_constraint_check(cli);
     if (code == NCT_EXIT_OK && a->prompt)
         code = nct_input_option(cli, a->prompt, "-p", &r->instruction);
+    if (code == NCT_EXIT_OK && a->template)
+        code = nct_template_read(cli, &r->template);
+    if (code == NCT_EXIT_OK && a->assistant)
+        code = nct_input_option(cli, a->assistant, "--assistant", &r->prefix);
+    r->n_samples = a->samples == NCT_UNSET ? 1 : (size_t)a->samples;
     if (code == NCT_EXIT_OK)
         code = nct_open_model(cli, false, &r->engine, &r->info);
     if (code == NCT_EXIT_OK)
@@ -41,6 +47,9 @@ void nct_recipe_close(nct_recipe *r) {
     nct_talk_close(&r->talk);
     nct_bytes_reset(&r->said);
     nct_bytes_reset(&r->instruction);
+    nct_bytes_reset(&r->template);
+    nct_bytes_reset(&r->prefix);
+    nct_bytes_reset(&r->last_id);
     nct_seen_close(&r->ids);
     nct_constraint_close(r->constraint);
     nct_free(r->bias);
@@ -57,7 +66,7 @@ static nct_status describe(const nct_recipe *r, const nct_bytes *constraint, nct
     NCT_TRY(nct_model_identity(r->engine, &model, err));
     NCT_TRY(nct_bytes_add(out, model.bytes, sizeof model.bytes, err));
     NCT_TRY(nct_bytes_printf(
-        out, err, "|1|%d|%d|%d|%d|%zu|%lld|%lld|%lld|%lld|%lld|%lld|%lld|%d|%d|%lld|%lld|", r->plain,
+        out, err, "|2|%d|%d|%d|%d|%zu|%lld|%lld|%lld|%lld|%lld|%lld|%lld|%d|%d|%lld|%lld|", r->plain,
         r->talk.options.think, r->talk.options.parse_special, a->ignore_eos, r->max_tokens, (long long)a->ctx,
         (long long)a->sparse, (long long)a->rope, (long long)a->kv, (long long)a->keys, (long long)a->values,
         (long long)a->overflow, knobs.exact, knobs.r1, (long long)knobs.force_ctx, (long long)a->order));
@@ -67,7 +76,8 @@ static nct_status describe(const nct_recipe *r, const nct_bytes *constraint, nct
                              s->n_bias));
     NCT_TRY(nct_bytes_add(out, s->bias_id, (size_t)s->n_bias * sizeof *s->bias_id, err));
     NCT_TRY(nct_bytes_add(out, s->bias_value, (size_t)s->n_bias * sizeof *s->bias_value, err));
-    const nct_bytes *texts[] = {&r->instruction, &r->talk.system, &r->talk.tools, constraint};
+    NCT_TRY(nct_bytes_printf(out, err, "%lld|%lld|", (long long)a->think_budget, (long long)a->logprobs));
+    const nct_bytes *texts[] = {&r->instruction, &r->talk.system, &r->talk.tools, constraint, &r->template, &r->prefix};
     for (size_t i = 0; i < sizeof texts / sizeof *texts; i++) {
         NCT_TRY(nct_bytes_printf(out, err, "|%zu|", texts[i]->n));
         NCT_TRY(nct_bytes_add(out, texts[i]->data ? texts[i]->data : "", texts[i]->n, err));
@@ -166,7 +176,12 @@ static nct_status own_id(nct_item *item, nct_error *err) {
 
 /* The occurrence number goes behind an id that was there before: a#2. */
 static nct_status number_id(nct_item *item, nct_error *err) {
-    nct_seen *ids = &item->recipe->ids;
+    nct_recipe *r = item->recipe;
+    nct_seen *ids = &r->ids;
+    if (item->sample) { /* the same record again */
+        item->id.n = 0;
+        return nct_bytes_add(&item->id, r->last_id.data, r->last_id.n, err);
+    }
     uint32_t *times = nct_seen_put(ids, nct_seen_key_of_text(item->id.data, item->id.n), err);
     if (!times)
         return NCT_E_MEMORY;
@@ -180,7 +195,8 @@ static nct_status number_id(nct_item *item, nct_error *err) {
         if (++*times == 1)
             break;
     }
-    return NCT_OK;
+    r->last_id.n = 0;
+    return r->n_samples > 1 ? nct_bytes_add(&r->last_id, item->id.data, item->id.n, err) : NCT_OK;
 }
 
 /* A file's text, as item->body. */
@@ -198,7 +214,7 @@ nct_status nct_item_open(nct_recipe *r, const nct_batch_record *record, uint64_t
                          nct_item *item, nct_error *err) {
     uint8_t digest[NCT_SHA256_BYTES];
     *item =
-        (nct_item){.recipe = r, .index = index, .is_file = record->kind == NCT_RECORD_FILE, .attempts = 1};
+        (nct_item){.recipe = r, .index = index, .sample = r->sample, .is_file = record->kind == NCT_RECORD_FILE, .attempts = 1};
     NCT_TRY(nct_bytes_add(&item->text, record->text.data ? record->text.data : "", record->text.n, err));
     if (record->fault)
         NCT_TRY(nct_item_fail(item, err, "invalid_record", "%s, line %llu: %s", record->source,
@@ -230,6 +246,8 @@ nct_status nct_item_open(nct_recipe *r, const nct_batch_record *record, uint64_t
     nct_status status = nct_bytes_printf(&all, err, "%s|%s|", item->input_sha, r->params_sha);
     if (status == NCT_OK)
         status = nct_bytes_add(&all, item->id.data, item->id.n, err);
+    if (status == NCT_OK && item->sample)
+        status = nct_bytes_printf(&all, err, "|%u", item->sample);
     if (status == NCT_OK)
         item->key = nct_seen_key_of_text(all.data, all.n);
     nct_bytes_reset(&all);
@@ -238,6 +256,7 @@ nct_status nct_item_open(nct_recipe *r, const nct_batch_record *record, uint64_t
 
 void nct_item_close(nct_item *item) {
     nct_answering_close(item->answering);
+    nct_logprobs_close(&item->logprobs);
     nct_answer_close(&item->answer);
     nct_prompt_close(&item->prompt);
     nct_json_close(item->json);
@@ -311,7 +330,18 @@ static nct_status refuse_others(nct_item *item, nct_error *err) {
         return nct_item_fail(item, err, "unsupported",
                              "%.20s %.80s: only POST /v1/chat/completions is answered", method, url);
     if (nct_json_int(nct_json_get(s, "n"), 1) != 1)
-        return nct_item_fail(item, err, "unsupported", "n: a record has one answer");
+        return nct_item_fail(item, err, "unsupported", "n: more answers are --samples N of the command");
+    return NCT_OK;
+}
+
+/* --logprobs, or OpenAI's "logprobs" and "top_logprobs". */
+static nct_status take_logprobs(nct_item *item, nct_error *err) {
+    int64_t asked = item->recipe->cli->args.logprobs, n = asked == NCT_UNSET ? 0 : asked;
+    size_t n_vocab = (size_t)item->recipe->info.n_vocab;
+    item->wants_logprobs = asked != NCT_UNSET || (item->openai && nct_json_bool(nct_json_get(settings_of(item), "logprobs"), false));
+    if (item->openai)
+        NCT_TRY(take_count(item, "top_logprobs", 0, 100, &n, err));
+    item->logprobs.n_top = (size_t)n < n_vocab ? (size_t)n : n_vocab;
     return NCT_OK;
 }
 
@@ -364,6 +394,7 @@ static nct_status take_settings(nct_item *item, nct_error *err) {
     s->seed = (uint64_t)seed;
     s->top_k = (int)top_k;
     NCT_TRY(take_constraint(item, err));
+    NCT_TRY(take_logprobs(item, err));
     NCT_TRY(take_stops(item, err));
     if (item->stops.n && (item->constraint || item->recipe->constraint))
         return nct_item_fail(item, err, "invalid_record", "a stop string and a constraint: the constraint says where "
@@ -441,6 +472,9 @@ static nct_status encode_messages(nct_item *item, const nct_json *messages, nct_
     if (r->plain)
         return nct_item_fail(item, err, "unsupported", "messages need a chat template, and %s",
                              r->cli->args.raw ? "--raw uses none" : "the model has none");
+    if (r->cli->args.template || r->cli->args.assistant)
+        return nct_item_fail(item, err, "unsupported", "--%s is for prompts, and the record has messages",
+                             r->cli->args.template ? "template" : "assistant");
     if (nct_json_is_array(nct_json_get(settings_of(item), "tools"))) {
         NCT_TRY(nct_json_write(nct_json_get(settings_of(item), "tools"), false, &item->tools, err));
         options.tools = item->options.tools = item->tools.data;
@@ -474,7 +508,8 @@ static nct_status encode_prompt(void *context, size_t *n_ids, nct_error *err) {
     item->ids = NULL;
     NCT_TRY(
         nct_talk_say(talk, item->prompt.text.data ? item->prompt.text.data : "", item->prompt.text.n, err));
-    NCT_TRY(nct_talk_prompt(talk, NULL, &item->ids, &item->n_ids, &item->options.in_thinking, err));
+    const char *prefix = item->recipe->cli->args.assistant ? item->recipe->prefix.data : NULL;
+    NCT_TRY(nct_talk_prompt(talk, prefix, &item->ids, &item->n_ids, &item->options.in_thinking, err));
     nct_talk_cut(talk, 0);
     *n_ids = item->n_ids;
     return NCT_OK;
@@ -534,6 +569,10 @@ static nct_status build_prompt(nct_item *item, nct_error *err) {
     if (ask && !first)
         NCT_TRY(add_text(item, "the prompt", ask, strlen(ask), true, err));
     nct_prompt_end(&item->prompt);
+    r->said.n = 0;
+    if (!item->fault && r->template.n &&
+        nct_template_fill(&r->quiet, &r->template, item->is_file ? item->text.data : item->id.data, &item->prompt) != NCT_EXIT_OK)
+        return fail_as_said(item, "invalid_record", err);
     return NCT_OK;
 }
 
@@ -543,9 +582,13 @@ nct_status nct_item_prepare(nct_item *item, int (*limit_of)(void *context, int n
     const nct_json *messages = nct_json_get(settings_of(item), "messages");
     item->options = (nct_answer_options){.sampling = r->sampling,
                                          .max_tokens = r->max_tokens,
+                                         .sample = item->sample,
                                          .ignore_eos = r->cli->args.ignore_eos,
                                          .patient = true,
-                                         .continuation = r->plain,
+                                         .continuation = r->plain || r->cli->args.assistant,
+                                         .prefix = r->cli->args.assistant ? r->prefix.data : NULL,
+                                         .has_budget = r->cli->args.think_budget != NCT_UNSET,
+                                         .budget = r->cli->args.think_budget != NCT_UNSET ? (size_t)r->cli->args.think_budget : 0,
                                          .find_thinking = !r->plain,
                                          .tools = r->talk.options.tools,
                                          .stops = &item->stops};

@@ -7,6 +7,7 @@
 #include "cli/batch_seen.h"
 #include "cli/batch_source.h"
 #include "cli/input.h"
+#include "cli/logprobs.h"
 #include "cli/talk.h"
 
 /** What all items of a batch have in common. */
@@ -19,6 +20,11 @@ typedef struct nct_recipe {
     bool plain; /* no template */
     nct_talk talk;
     nct_bytes instruction; /* -p */
+    nct_bytes template;    /* -T */
+    nct_bytes prefix;      /* --assistant */
+    size_t n_samples;      /* answers to each record .. */
+    uint32_t sample;       /* .. and which one the next item is */
+    nct_bytes last_id;     /* of the item before, if it is not the first of them */
     nct_sampling sampling;
     void *bias;
     nct_constraint *constraint; /* of the flags, for records that bring none; or NULL */
@@ -35,7 +41,8 @@ int nct_recipe_seal(nct_recipe *recipe, uint64_t seed);
 
 typedef struct nct_item {
     nct_recipe *recipe;
-    uint64_t index; /* of its record in the input, from 0 */
+    uint64_t index;  /* of its record in the input, from 0 */
+    uint32_t sample; /* which answer to it */
     nct_bytes id;
     bool openai;    /* it came as a line of OpenAI's batch format */
     bool is_file;   /* text is the name of one .. */
@@ -60,6 +67,8 @@ typedef struct nct_item {
     /* the answer */
     nct_answer answer;
     nct_answering *answering;
+    nct_logprobs logprobs; /* with --logprobs, or as an OpenAI line asks */
+    bool wants_logprobs;
     int number; /* in the batcher */
     bool is_long;
     size_t n_copied;
@@ -67,7 +76,7 @@ typedef struct nct_item {
     bool timed_out;
 } nct_item;
 
-/** Takes a record: its id, what it is, its digest; with `pass` only the id, which others' numbers hang on. What is wrong with it becomes item->fault. NCT_E_MEMORY only. */
+/** Takes a record, the recipe's sample of it: its id, what it is, its digest; with `pass` only the id, which others' numbers hang on. What is wrong with it becomes item->fault. NCT_E_MEMORY only. */
 nct_status nct_item_open(nct_recipe *recipe, const nct_batch_record *record, uint64_t index, bool pass,
                          nct_item *item, nct_error *err);
 /** Makes the prompt's ids. `limit` gives the tokens that a sequence of so many can hold. */
@@ -84,6 +93,7 @@ nct_status nct_item_write(const nct_item *item, nct_bytes *out, nct_error *err);
 /** What an output record of an earlier run says; false: it is none. `id` is borrowed. */
 typedef struct nct_old_record {
     const char *id;
+    uint32_t sample;
     bool failed;
     uint64_t index;
     uint32_t attempts;

@@ -64,7 +64,9 @@ static nct_status add_meta(const nct_item *item, nct_bytes *out, nct_error *err)
                                        "schema",
                                        "tools",
                                        "n",
-                                       "response_format"};
+                                       "response_format",
+                                       "logprobs",
+                                       "top_logprobs"};
     const char *field = item->recipe->cli->args.field;
     bool any = false;
     for (const nct_json *m = nct_json_first(item->json); m && item->recipe->cli->args.keep;
@@ -133,6 +135,12 @@ static nct_status write_own(const nct_item *item, nct_bytes *out, nct_error *err
     NCT_TRY(add_sampling(item, out, err));
     NCT_TRY(nct_bytes_add_str(out, ",", err));
     NCT_TRY(add_identity(item, out, err));
+    if (item->recipe->n_samples > 1)
+        NCT_TRY(nct_bytes_printf(out, err, ",\"sample\":%u", item->sample));
+    if (item->wants_logprobs && !item->fault) {
+        NCT_TRY(nct_bytes_add_str(out, ",", err));
+        NCT_TRY(nct_logprobs_write_json(item->recipe->engine, &item->logprobs, out, err));
+    }
     NCT_TRY(add_meta(item, out, err));
     return nct_bytes_add_str(out, "}", err);
 }
@@ -145,16 +153,21 @@ static nct_status write_body(const nct_item *item, nct_bytes *out, nct_error *er
                          "\"object\":\"chat.completion\",\"model\":",
                          item->input_sha, item->input_sha));
     NCT_TRY(add_string(out, item->recipe->info.name, err));
-    NCT_TRY(nct_bytes_add_str(
-        out, ",\"choices\":[{\"index\":0,\"message\":{\"role\":\"assistant\",\"content\":", err));
+    NCT_TRY(nct_bytes_printf(out, err, ",\"choices\":[{\"index\":%u,\"message\":{\"role\":\"assistant\",\"content\":",
+                             item->sample));
     NCT_TRY(add_answer(a, out, err));
     if (a->has_thinking) {
         NCT_TRY(nct_bytes_add_str(out, ",\"reasoning_content\":", err));
         NCT_TRY(add_text(out, &a->thinking, err));
     }
+    NCT_TRY(nct_bytes_add_str(out, "}", err));
+    if (item->wants_logprobs) {
+        NCT_TRY(nct_bytes_add_str(out, ",", err));
+        NCT_TRY(nct_logprobs_write_openai(item->recipe->engine, &item->logprobs, out, err));
+    }
     return nct_bytes_printf(
         out, err,
-        "},\"finish_reason\":\"%s\"}],\"usage\":{\"prompt_tokens\":%zu,\"completion_tokens\":%zu,"
+        ",\"finish_reason\":\"%s\"}],\"usage\":{\"prompt_tokens\":%zu,\"completion_tokens\":%zu,"
         "\"total_tokens\":%zu}}}",
         a->finish == NCT_FINISH_STOP ? nct_answer_reason(a) : "length", a->n_prompt, a->n_ids, a->n_prompt + a->n_ids);
 }
@@ -168,6 +181,8 @@ static nct_status write_openai(const nct_item *item, nct_bytes *out, nct_error *
     NCT_TRY(item->fault ? add_error(item, out, err) : nct_bytes_add_str(out, "null", err));
     NCT_TRY(nct_bytes_add_str(out, ",\"noctule\":{", err));
     NCT_TRY(add_identity(item, out, err));
+    if (item->recipe->n_samples > 1)
+        NCT_TRY(nct_bytes_printf(out, err, ",\"sample\":%u", item->sample));
     NCT_TRY(nct_bytes_add_str(out, ",", err));
     NCT_TRY(add_sampling(item, out, err));
     NCT_TRY(add_meta(item, out, err));
@@ -190,12 +205,13 @@ bool nct_item_read(const nct_json *record, nct_old_record *old) {
                *params = nct_json_string(nct_json_get(ours, "params_sha"), NULL);
     const nct_json *sampling = nct_json_get(ours, "sampling"), *seed = nct_json_get(sampling, "base_seed");
     int64_t index = nct_json_int(nct_json_get(ours, "index"), -1),
-            attempts = nct_json_int(nct_json_get(ours, "attempts"), 1);
+            attempts = nct_json_int(nct_json_get(ours, "attempts"), 1), sample = nct_json_int(nct_json_get(ours, "sample"), 0);
     if (!seed)
         seed = nct_json_get(sampling, "seed");
     if (!id || !input || !params || index < 0)
         return false;
     *old = (nct_old_record){.id = id,
+                            .sample = sample > 0 && sample <= UINT32_MAX ? (uint32_t)sample : 0,
                             .failed = nct_json_get(record, "error") != NULL,
                             .index = (uint64_t)index,
                             .attempts = attempts > 0 && attempts < 1000000 ? (uint32_t)attempts : 1,
@@ -203,6 +219,8 @@ bool nct_item_read(const nct_json *record, nct_old_record *old) {
                             .seed = (uint64_t)nct_json_int(seed, 0)};
     nct_bytes all = {0};
     bool ok = nct_bytes_printf(&all, NULL, "%s|%s|%s", input, params, id) == NCT_OK;
+    if (ok && old->sample)
+        ok = nct_bytes_printf(&all, NULL, "|%u", old->sample) == NCT_OK;
     if (ok)
         old->key = nct_seen_key_of_text(all.data, all.n);
     nct_bytes_reset(&all);

@@ -43,6 +43,8 @@ static nct_status add_hole(const nct_item *item, const char *hole, size_t n, nct
     const char *name = file ? base_of(file) : NULL, *dot = name ? strrchr(name, '.') : NULL;
     if (dot == name)
         dot = NULL; /* .profile has no ending */
+    if (n == 6 && memcmp(hole, "sample", n) == 0)
+        return nct_bytes_printf(path, err, "%u", item->sample);
     if (n == 5 && memcmp(hole, "index", n) == 0)
         return nct_bytes_printf(path, err, "%llu", (unsigned long long)item->index);
     if (n == 3 && memcmp(hole, "dir", n) == 0)
@@ -58,7 +60,7 @@ static nct_status add_hole(const nct_item *item, const char *hole, size_t n, nct
 }
 
 static bool is_hole(const char *hole, size_t n) {
-    static const char *const holes[] = {"dir", "stem", "name", "ext", "id", "index"};
+    static const char *const holes[] = {"dir", "stem", "name", "ext", "id", "index", "sample"};
     for (size_t i = 0; i < sizeof holes / sizeof *holes; i++)
         if (strlen(holes[i]) == n && memcmp(holes[i], hole, n) == 0)
             return true;
@@ -70,9 +72,12 @@ static int check_pattern(const nct_cli *cli) {
         const char *end = strchr(at, '}');
         if (!end || !is_hole(at + 1, (size_t)(end - at) - 1))
             return nct_say_error(cli, NCT_EXIT_USAGE,
-                                 "-o %s: expected {dir} {stem} {name} {ext} {id} or {index}, got '%.20s'",
+                                 "-o %s: expected {dir} {stem} {name} {ext} {id} {index} or {sample}, got '%.20s'",
                                  cli->args.output, at);
     }
+    if (cli->args.samples > 1 && !strstr(cli->args.output, "{sample}"))
+        return nct_say_error(cli, NCT_EXIT_USAGE, "-o %s: %s answers to a record are as many files\ntry: {sample} in their name",
+                             cli->args.output, NCT_N((uint64_t)cli->args.samples));
     return NCT_EXIT_OK;
 }
 
@@ -92,17 +97,20 @@ static nct_status make_path(const nct_results *r, const nct_item *item, nct_byte
 
 /* ------------------------------------------------------------------ opening */
 
-static nct_status add_place(nct_results *r, const char *id, uint64_t index, uint64_t off, size_t n,
+static nct_status add_place(nct_results *r, const char *id, uint32_t sample, uint64_t index, uint64_t off, size_t n,
                             nct_error *err) {
+    nct_bytes name = {0};
     void *p = r->place;
     NCT_TRY(nct_grow(&p, &r->places_capacity, r->n_places + 1, sizeof *r->place, err));
     r->place = p;
-    uint32_t *newest = nct_seen_put(&r->ids, nct_seen_key_of_text(id, strlen(id)), err);
+    NCT_TRY(sample ? nct_bytes_printf(&name, err, "%s\n%u", id, sample) : nct_bytes_add_str(&name, id, err));
+    uint32_t *newest = nct_seen_put(&r->ids, nct_seen_key_of_text(name.data, name.n), err);
+    nct_bytes_reset(&name);
     if (!newest)
         return NCT_E_MEMORY;
     if (*newest)
         r->place[*newest - 1].replaced = true;
-    r->place[r->n_places++] = (struct nct_result_place){.index = index, .off = off, .n_bytes = n};
+    r->place[r->n_places++] = (struct nct_result_place){.index = index, .sample = sample, .off = off, .n_bytes = n};
     *newest = (uint32_t)r->n_places;
     return NCT_OK;
 }
@@ -123,7 +131,7 @@ static int take_old(void *context, const nct_json *record, uint64_t off, size_t 
     if (!value)
         return nct_say_status(r->cli, &err);
     *value = old.attempts * 2 + !old.failed;
-    if (r->beside && !r->pattern && add_place(r, old.id, old.index, off, n, &err) != NCT_OK)
+    if (r->beside && !r->pattern && add_place(r, old.id, old.sample, old.index, off, n, &err) != NCT_OK)
         return nct_say_status(r->cli, &err);
     return NCT_EXIT_OK;
 }
@@ -389,7 +397,7 @@ int nct_results_add(nct_results *r, const nct_item *item, uint64_t order) {
         if (code == NCT_EXIT_OK && r->pattern) {
             code = add_file(r, item, &line);
         } else if (code == NCT_EXIT_OK && r->beside &&
-                   add_place(r, item->id.data, item->index, off, n, &err) != NCT_OK) {
+                   add_place(r, item->id.data, item->sample, item->index, off, n, &err) != NCT_OK) {
             code = nct_say_status(r->cli, &err);
         }
     }
@@ -404,8 +412,8 @@ bool nct_results_full(const nct_results *r, uint64_t order) {
 /* ------------------------------------------------------------------ closing */
 
 static int by_index(const void *a, const void *b) {
-    uint64_t x = ((const struct nct_result_place *)a)->index, y = ((const struct nct_result_place *)b)->index;
-    return (x > y) - (x < y);
+    const struct nct_result_place *x = a, *y = b;
+    return x->index != y->index ? (x->index > y->index) - (x->index < y->index) : (x->sample > y->sample) - (x->sample < y->sample);
 }
 
 /* Makes the file out of the journal: the newest record of each id. */

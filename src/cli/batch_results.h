@@ -22,6 +22,7 @@ typedef struct nct_results {
     nct_seen ids;   /* beside: number of the newest record of each, from 1 */
     struct nct_result_place {
         uint64_t index, off;
+        uint32_t sample;
         size_t n_bytes;
         bool replaced;
     } * place; /* beside: of every record in the journal */

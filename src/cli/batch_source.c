@@ -27,7 +27,9 @@ struct input {
 struct nct_source {
     const nct_cli *cli;
     struct input *input;
-    size_t n, at;
+    size_t n, at, capacity;
+    char **found; /* [n_found] files of folders, that inputs name */
+    size_t n_found, found_capacity;
     char separator;
     bool regular;
     /* of the list at hand */
@@ -46,28 +48,58 @@ static bool ends_in(const char *text, const char *end) {
 
 static const char *name_of(const struct input *in) { return strcmp(in->path, "-") == 0 ? "stdin" : in->path; }
 
-static void add_input(nct_source *s, const char *path, nct_batch_record_kind kind, bool listed) {
+static int add_input(nct_source *s, const char *path, nct_batch_record_kind kind, bool listed) {
+    void *p = s->input;
+    nct_error err = {0};
+    if (nct_grow(&p, &s->capacity, s->n + 1, sizeof *s->input, &err) != NCT_OK)
+        return nct_say_status(s->cli, &err);
+    s->input = p;
     s->input[s->n++] = (struct input){.path = path, .kind = kind, .listed = listed};
+    return NCT_EXIT_OK;
+}
+
+/* A document, or with -R those of a folder. */
+static int add_document(nct_source *s, const char *path) {
+    if (!s->cli->args.recursive || !nct_is_directory(path))
+        return add_input(s, path, NCT_RECORD_FILE, false);
+    char **file = NULL;
+    size_t n = 0, kept = 0;
+    void *p = s->found;
+    nct_error err = {0};
+    int code = nct_input_files(s->cli, &(nct_list){.item = &path, .n = 1}, &file, &n);
+    if (code == NCT_EXIT_OK && nct_grow(&p, &s->found_capacity, s->n_found + n, sizeof *s->found, &err) != NCT_OK)
+        code = nct_say_status(s->cli, &err);
+    s->found = p;
+    for (; kept < n && code == NCT_EXIT_OK; kept++) {
+        s->found[s->n_found++] = file[kept];
+        code = add_input(s, file[kept], NCT_RECORD_FILE, false);
+    }
+    for (; kept < n; kept++)
+        nct_free(file[kept]);
+    nct_free(file);
+    return code;
 }
 
 /* What every argument is. */
-static void list_inputs(nct_source *s) {
+static int list_inputs(nct_source *s) {
     const nct_args *a = &s->cli->args;
-    for (size_t i = 0; i < a->words.n; i++) {
+    int code = NCT_EXIT_OK;
+    for (size_t i = 0; i < a->words.n && code == NCT_EXIT_OK; i++) {
         const char *path = a->words.item[i];
         if (a->lines)
-            add_input(s, path, NCT_RECORD_LINE, true);
+            code = add_input(s, path, NCT_RECORD_LINE, true);
         else if (strcmp(path, "-") == 0 || ends_in(path, ".jsonl") || ends_in(path, ".ndjson"))
-            add_input(s, path, NCT_RECORD_JSON, true);
+            code = add_input(s, path, NCT_RECORD_JSON, true);
         else
-            add_input(s, path, NCT_RECORD_FILE, false);
+            code = add_document(s, path);
     }
-    for (size_t i = 0; i < a->files.n; i++)
-        add_input(s, a->files.item[i], NCT_RECORD_FILE, false);
-    if (a->files_from)
-        add_input(s, a->files_from, NCT_RECORD_FILE, true);
-    if (s->n == 0)
-        add_input(s, "-", a->lines ? NCT_RECORD_LINE : NCT_RECORD_JSON, true);
+    for (size_t i = 0; i < a->files.n && code == NCT_EXIT_OK; i++)
+        code = add_document(s, a->files.item[i]);
+    if (code == NCT_EXIT_OK && a->files_from)
+        code = add_input(s, a->files_from, NCT_RECORD_FILE, true);
+    if (code == NCT_EXIT_OK && !a->words.n && !a->files.n && !a->files_from)
+        code = add_input(s, "-", a->lines ? NCT_RECORD_LINE : NCT_RECORD_JSON, true);
+    return code;
 }
 
 static int check_inputs(nct_source *s) {
@@ -108,7 +140,7 @@ static int check_inputs(nct_source *s) {
     }
     if (n_stdin > 1)
         return nct_say_error(cli, NCT_EXIT_USAGE, "stdin is named twice");
-    if (files && !cli->args.prompt)
+    if (files && !cli->args.prompt && !cli->args.template)
         return nct_say_error(cli, NCT_EXIT_USAGE,
                              "no instruction for the files; add -p\ntry: noctule batch *.txt -p "
                              "\"Summarise.\" -o '{dir}/{stem}.sum.md'");
@@ -122,13 +154,9 @@ int nct_source_open(const nct_cli *cli, nct_source **source) {
         return nct_say_status(cli, &err);
     nct_source *s = p;
     *s = (nct_source){.cli = cli, .fd = -1, .separator = cli->args.null_separated ? 0 : '\n'};
-    if (nct_alloc(&p, cli->args.words.n + cli->args.files.n + 2, sizeof *s->input, &err) != NCT_OK) {
-        nct_free(s);
-        return nct_say_status(cli, &err);
-    }
-    s->input = p;
-    list_inputs(s);
-    int code = check_inputs(s);
+    int code = list_inputs(s);
+    if (code == NCT_EXIT_OK)
+        code = check_inputs(s);
     if (code == NCT_EXIT_OK)
         *source = s;
     else
@@ -151,6 +179,9 @@ void nct_source_close(nct_source *s) {
         return;
     close_list(s);
     nct_bytes_reset(&s->held);
+    for (size_t i = 0; i < s->n_found; i++)
+        nct_free(s->found[i]);
+    nct_free(s->found);
     nct_free(s->input);
     nct_free(s);
 }

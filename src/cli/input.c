@@ -404,15 +404,28 @@ static int expand(const nct_cli *cli, const char *path, path_list *list, size_t 
     return NCT_EXIT_OK;
 }
 
-int nct_prompt_add_files(const nct_cli *cli, nct_prompt *prompt, const nct_list *paths) {
-    path_list list = {0};
+static int expand_all(const nct_cli *cli, const nct_list *paths, path_list *list) {
     size_t n_skipped = 0;
     int code = NCT_EXIT_OK;
     for (size_t i = 0; i < paths->n && code == NCT_EXIT_OK; i++)
-        code = expand(cli, paths->item[i], &list, &n_skipped);
+        code = expand(cli, paths->item[i], list, &n_skipped);
     if (n_skipped)
         nct_say_warning(cli, "%s file%s no text and left out", NCT_N(n_skipped),
                         n_skipped == 1 ? " is" : "s are");
+    return code;
+}
+
+int nct_input_files(const nct_cli *cli, const nct_list *paths, char ***files, size_t *n) {
+    path_list list = {0};
+    int code = expand_all(cli, paths, &list);
+    *files = list.path;
+    *n = list.n;
+    return code;
+}
+
+int nct_prompt_add_files(const nct_cli *cli, nct_prompt *prompt, const nct_list *paths) {
+    path_list list = {0};
+    int code = expand_all(cli, paths, &list);
     for (size_t i = 0; i < list.n && code == NCT_EXIT_OK; i++) {
         nct_bytes text = {0};
         nct_error err;
@@ -588,7 +601,7 @@ int nct_prompt_read(const nct_cli *cli, nct_prompt *prompt) {
     if (code == NCT_EXIT_OK && !prompt->chat)
         code = assemble(cli, prompt, &from, &instruction);
     if (code == NCT_EXIT_OK && a->template && !prompt->chat)
-        code = nct_template_fill(cli, &template, prompt);
+        code = nct_template_fill(cli, &template, cli->args.files.n ? cli->args.files.item[0] : "stdin", prompt);
     nct_bytes_reset(&template);
     nct_bytes_reset(&instruction);
     return code;

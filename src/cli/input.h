@@ -37,6 +37,10 @@ void nct_prompt_close(nct_prompt *prompt);
 /** Appends the files of -f (folders with -R), as a prompt holds them. */
 int nct_prompt_add_files(const nct_cli *cli, nct_prompt *prompt, const nct_list *paths);
 
+/** The files that paths name: themselves, or with -R those of a folder. *files [*n], each freed with nct_free, and the list
+ *  too, after a failure as well. */
+int nct_input_files(const nct_cli *cli, const nct_list *paths, char ***files, size_t *n);
+
 /** Reads a whole file, or stdin for "-", and cleans it. */
 int nct_input_read(const nct_cli *cli, const char *path, nct_bytes *text);
 /** Reads without cleaning: for data that is no prompt. */

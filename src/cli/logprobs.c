@@ -10,6 +10,8 @@ typedef struct reading {
     nct_logprobs *out;
     const int32_t *ids;
     size_t n_vocab, n_prompt;
+    nct_status status;
+    nct_error *err;
 } reading;
 
 /* Keeps the list in order; what falls off its end is not among the likeliest. */
@@ -24,22 +26,38 @@ static void insert(nct_logprob *top, size_t n_top, size_t *n, int32_t id, double
     top[at] = (nct_logprob){id, value};
 }
 
-static void take_row(void *context, int position, const float *logits) {
-    const reading *r = context;
-    if ((size_t)position + 1 < r->n_prompt)
-        return;
-    size_t at = (size_t)position + 1 - r->n_prompt, n = 0;
-    nct_logprobs *out = r->out;
-    nct_logprob *top = out->top + at * out->n_top;
+nct_status nct_logprobs_add(nct_logprobs *out, const float *logits, size_t n_vocab, int32_t id, nct_error *err) {
     double most = -INFINITY, sum = 0;
-    for (size_t i = 0; i < r->n_vocab; i++)
+    void *p = out->chosen;
+    NCT_TRY(nct_grow(&p, &out->chosen_capacity, out->n + 1, sizeof *out->chosen, err));
+    out->chosen = p;
+    p = out->top;
+    NCT_TRY(nct_grow(&p, &out->top_capacity, (out->n + 1) * out->n_top, sizeof *out->top, err));
+    out->top = p;
+    nct_logprob *top = out->n_top ? out->top + out->n * out->n_top : NULL;
+    for (size_t i = 0; i < out->n_top; i++)
+        top[i] = (nct_logprob){-1, -INFINITY};
+    out->chosen[out->n] = (nct_logprob){id, -INFINITY};
+    out->n++;
+    if (!logits)
+        return NCT_OK;
+    for (size_t i = 0; i < n_vocab; i++)
         most = logits[i] > most ? logits[i] : most;
-    for (size_t i = 0; i < r->n_vocab; i++)
+    for (size_t i = 0; i < n_vocab; i++)
         sum += exp((double)logits[i] - most);
     double scale = most + log(sum);
-    for (size_t i = 0; i < r->n_vocab && out->n_top; i++)
+    size_t n = 0;
+    for (size_t i = 0; i < n_vocab && out->n_top; i++)
         insert(top, out->n_top, &n, (int32_t)i, (double)logits[i] - scale);
-    out->chosen[at] = (nct_logprob){r->ids[at], (double)logits[r->ids[at]] - scale};
+    out->chosen[out->n - 1].value = (double)logits[id] - scale;
+    return NCT_OK;
+}
+
+static void take_row(void *context, int position, const float *logits) {
+    reading *r = context;
+    if ((size_t)position + 1 < r->n_prompt || r->status != NCT_OK)
+        return;
+    r->status = nct_logprobs_add(r->out, logits, r->n_vocab, r->ids[(size_t)position + 1 - r->n_prompt], r->err);
 }
 
 nct_status nct_logprobs_find(nct_session *session, const nct_model_info *info, size_t n_prompt, const int32_t *ids,
@@ -48,21 +66,19 @@ nct_status nct_logprobs_find(nct_session *session, const nct_model_info *info, s
     *out = (nct_logprobs){.n_top = n_top < (size_t)info->n_vocab ? n_top : (size_t)info->n_vocab};
     if (n == 0)
         return NCT_OK;
-    NCT_TRY(nct_alloc(&p, n, sizeof *out->chosen, err));
-    out->chosen = p;
-    NCT_TRY(nct_alloc(&p, n * out->n_top, sizeof *out->top, err));
-    out->top = p;
     NCT_TRY(nct_alloc(&p, n, sizeof *ids, err));
     int32_t *fed = p; /* the prompt's last token, and the answer without its last */
     fed[0] = nct_session_tokens(session)[n_prompt - 1];
     memcpy(fed + 1, ids, (n - 1) * sizeof *ids);
-    reading r = {out, ids, (size_t)info->n_vocab, n_prompt};
+    reading r = {out, ids, (size_t)info->n_vocab, n_prompt, NCT_OK, err};
     nct_feed_options feed = {.stop = nct_signals_flag(), .on_row = take_row, .context = &r};
     nct_status status = nct_session_rewind(session, (int)n_prompt - 1, err);
     if (status == NCT_OK)
         status = nct_session_feed(session, fed, n, &feed, err);
     nct_free(fed);
-    out->n = status == NCT_OK ? n : 0;
+    status = status == NCT_OK ? r.status : status;
+    if (status != NCT_OK)
+        out->n = 0;
     return status;
 }
 
@@ -86,13 +102,45 @@ static nct_status write_one(const nct_engine *engine, const nct_logprob *one, nc
     return status;
 }
 
+/* As OpenAI spells one; a token that nobody looked for is not among the likeliest. */
+static nct_status write_openai(const nct_engine *engine, const nct_logprob *one, nct_bytes *out, nct_error *err) {
+    char *text = NULL;
+    size_t n;
+    NCT_TRY(nct_decode(engine, &one->id, 1, true, &text, &n, err));
+    nct_status status = nct_bytes_add_str(out, "{\"token\":", err);
+    if (status == NCT_OK)
+        status = nct_json_write_string(out, text, n, err);
+    if (status == NCT_OK) /* -9999 is what OpenAI writes for what has no probability */
+        status = nct_bytes_printf(out, err, ",\"logprob\":%.5f,\"bytes\":[", isfinite(one->value) ? one->value : -9999.0);
+    for (size_t i = 0; i < n && status == NCT_OK; i++)
+        status = nct_bytes_printf(out, err, i ? ",%u" : "%u", (unsigned char)text[i]);
+    nct_free(text);
+    return status == NCT_OK ? nct_bytes_add_str(out, "]", err) : status;
+}
+
+nct_status nct_logprobs_write_openai(const nct_engine *engine, const nct_logprobs *l, nct_bytes *out, nct_error *err) {
+    NCT_TRY(nct_bytes_add_str(out, "\"logprobs\":{\"content\":[", err));
+    for (size_t i = 0; i < l->n; i++) {
+        NCT_TRY(nct_bytes_add_str(out, i ? "," : "", err));
+        NCT_TRY(write_openai(engine, &l->chosen[i], out, err));
+        NCT_TRY(nct_bytes_add_str(out, ",\"top_logprobs\":[", err));
+        for (size_t k = 0; k < l->n_top && l->top[i * l->n_top + k].id >= 0; k++) {
+            NCT_TRY(nct_bytes_add_str(out, k ? "," : "", err));
+            NCT_TRY(write_openai(engine, &l->top[i * l->n_top + k], out, err));
+            NCT_TRY(nct_bytes_add_str(out, "}", err));
+        }
+        NCT_TRY(nct_bytes_add_str(out, "]}", err));
+    }
+    return nct_bytes_add_str(out, "]}", err);
+}
+
 nct_status nct_logprobs_write_json(const nct_engine *engine, const nct_logprobs *l, nct_bytes *out, nct_error *err) {
     NCT_TRY(nct_bytes_add_str(out, "\"logprobs\":[", err));
     for (size_t i = 0; i < l->n; i++) {
         NCT_TRY(nct_bytes_add_str(out, i ? "," : "", err));
         NCT_TRY(write_one(engine, &l->chosen[i], out, err));
         NCT_TRY(nct_bytes_add_str(out, ",\"top\":[", err));
-        for (size_t k = 0; k < l->n_top; k++) {
+        for (size_t k = 0; k < l->n_top && l->top[i * l->n_top + k].id >= 0; k++) {
             NCT_TRY(nct_bytes_add_str(out, k ? "," : "", err));
             NCT_TRY(write_one(engine, &l->top[i * l->n_top + k], out, err));
             NCT_TRY(nct_bytes_add_str(out, "}", err));

@@ -387,16 +387,15 @@ static void notice(void *context, nct_notice kind, const char *text) {
     }
 }
 
-/* What becomes of the pages of a conversation; other commands have nothing to keep. */
-static void keep_pages(const nct_cli *cli, const nct_knobs *knobs, char *folder, size_t n_folder,
-                       nct_session_options *o) {
+void nct_take_pages(const nct_cli *cli, const nct_knobs *knobs, char *folder, size_t n_folder, nct_session_options *o) {
     static const nct_keep keep[] = {NCT_KEEP_ALL, NCT_KEEP_OFF, NCT_KEEP_TAKE};
     const nct_args *a = &cli->args;
     uint64_t command = cli->command ? cli->command->bit : NCT_CMD_RUN;
-    bool whole = command == NCT_CMD_CACHE_WARM || a->session || a->go_on; /* a named session is kept whole */
+    bool whole = command == NCT_CMD_CACHE_WARM || a->session || a->go_on || /* a named session is kept whole .. */
+                 (command == NCT_CMD_BATCH && names_folder(a)); /* .. and in a named folder whatever is common */
     if (a->dry_run)
         o->kv_folder = NULL;
-    if (a->dry_run || !(command & (NCT_CMD_RUN | NCT_CMD_CHAT | NCT_CMD_SUM | NCT_CMD_CACHE_WARM)) ||
+    if (a->dry_run || !(command & (NCT_CMD_RUN | NCT_CMD_CHAT | NCT_CMD_SUM | NCT_CMD_CACHE_WARM | NCT_CMD_BATCH)) ||
         !nct_pages_folder(cli, folder, n_folder))
         return;
     o->kv_folder = folder;
@@ -622,7 +621,7 @@ int nct_open_session(const nct_cli *cli, nct_engine *engine, size_t n_expected, 
     if (code != NCT_EXIT_OK)
         return code;
     char folder[PATH_MAX];
-    keep_pages(cli, &knobs, folder, sizeof folder, &options);
+    nct_take_pages(cli, &knobs, folder, sizeof folder, &options);
     bool beyond = ctx == NCT_UNSET && knobs.force_ctx && n_expected > window && n_expected <= INT_MAX;
     options.n_ctx = beyond ? (int)n_expected : ctx == NCT_UNSET ? 0 : (int)ctx;
     bool growing = cli->command && cli->command->bit == NCT_CMD_CHAT &&

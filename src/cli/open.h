@@ -31,6 +31,9 @@ int nct_open_model(const nct_cli *cli, bool text_only, nct_engine **engine, nct_
 
 /** How a session computes: chunks, --rope, cache types, sparse attention. The context is left to the caller. */
 nct_session_options nct_take_session(const nct_cli *cli, const nct_knobs *knobs);
+/** Of it: the folder of pages that others find, and what becomes of them, as --cache, --kv-dir and the knobs say; the name
+ *  of the folder in `folder`. Commands that keep nothing are left as they are. */
+void nct_take_pages(const nct_cli *cli, const nct_knobs *knobs, char *folder, size_t n_folder, nct_session_options *options);
 /** One line on weights that were copied from a bundle's shared pages; false if none were. */
 bool nct_copied_line(const nct_model_info *info, char *buf, size_t n_buf);
 

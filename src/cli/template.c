@@ -124,8 +124,7 @@ static nct_status fill(const nct_bytes *text, nct_prompt *p, const char *file, n
     return NCT_OK;
 }
 
-int nct_template_fill(const nct_cli *cli, const nct_bytes *text, nct_prompt *p) {
-    const char *file = cli->args.files.n ? cli->args.files.item[0] : "stdin";
+int nct_template_fill(const nct_cli *cli, const nct_bytes *text, const char *file, nct_prompt *p) {
     nct_error err = {0};
     if (p->text.n == 0 && strstr(text->data, input_hole))
         return nct_say_error(cli, NCT_EXIT_USAGE, "the template '%s' has a hole for input, and there is none\n"

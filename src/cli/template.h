@@ -10,7 +10,8 @@
  *  or has holes of other names, is exit 2. */
 int nct_template_read(const nct_cli *cli, nct_bytes *text);
 
-/** Puts the prompt into the template; its parts stay what they are, what is around them is instruction. */
-int nct_template_fill(const nct_cli *cli, const nct_bytes *text, nct_prompt *prompt);
+/** Puts the prompt into the template; its parts stay what they are, what is around them is instruction. `file`: for the
+ *  hole of that name. */
+int nct_template_fill(const nct_cli *cli, const nct_bytes *text, const char *file, nct_prompt *prompt);
 
 #endif

@@ -2,13 +2,16 @@
 #include <assert.h>
 #include <string.h>
 
+#include "base/clock.h"
 #include "base/pages.h"
+#include "engine/identity.h"
 #include "engine/session.h"
 
 enum {
     SLICE = 128,       /* prompt rows beside answers: an answer waits for no more than these .. */
     SLICE_LEAST = 16,  /* .. or, where much is held and attending takes longer than the rest, for fewer */
-    WORTH_WAITING = 64 /* tokens that another sequence is about to compute */
+    WORTH_WAITING = 64, /* tokens that another sequence is about to compute */
+    WORTH_LOOKING = 256 /* tokens that files may hold, or may be to hold */
 };
 
 struct sequence {
@@ -16,6 +19,9 @@ struct sequence {
     nct_sequence what;
     nct_cache cache; /* of the sequence before, while it is not active */
     const nct_rope *rope;
+    nct_store *store; /* of files for this table; NULL: none */
+    const nct_rope *store_rope;
+    size_t n_kept; /* tokens at the beginning that files are known to hold */
     size_t limit;
     int32_t *tokens; /* [n_tokens]: the prompt and what was chosen; the cache holds the first of them */
     size_t n_tokens, capacity, n_copied;
@@ -35,10 +41,12 @@ struct nct_batcher {
     nct_attend_options attend;
     nct_work work;
     size_t chunk, slice;
+    bool apart; /* sequences share nothing */
     struct sequence *sequence; /* [n] */
     size_t n, n_active;
     float *logits; /* [n][n_vocab] */
     uint64_t n_added;
+    char *folder; /* of files, or NULL */
     nct_batcher_report report;
 };
 
@@ -71,6 +79,31 @@ static nct_status open_sequences(nct_batcher *g, size_t limit, nct_error *err) {
     return NCT_OK;
 }
 
+/* Files of pages for sequences of a table. In rare cases another one than the last sequence's: its cache begins anew. */
+static nct_status open_store(nct_batcher *g, struct sequence *s, const nct_rope *rope, nct_error *err) {
+    const nct_session_options *o = &g->options;
+    if (!g->folder || s->store_rope == rope)
+        return NCT_OK;
+    nct_store_close(s->store, NULL);
+    s->store = NULL;
+    s->store_rope = NULL;
+    s->cache.length = s->n_kept = 0;
+    nct_cache_trim(&s->cache, 0);
+    nct_store_options options = {.folder = g->folder,
+                                 .read = true,
+                                 .write = o->keep == NCT_KEEP_ALL,
+                                 .max_bytes = o->kv_max_bytes,
+                                 .min_seconds = o->kv_min_s,
+                                 .min_tokens = o->kv_min_tokens > 0 ? (size_t)o->kv_min_tokens : 0,
+                                 .when_asked = true,
+                                 .notice = o->notice,
+                                 .context = o->notice_context};
+    NCT_TRY(nct_page_identity(g->engine, rope, &g->attend.sparse, &s->cache, &options.identity, err));
+    NCT_TRY(nct_store_open(&options, &s->cache, g->engine->pool, &s->store, err));
+    s->store_rope = rope;
+    return NCT_OK;
+}
+
 nct_status nct_batcher_open(nct_engine *engine, const nct_batcher_options *o, nct_batcher **group,
                             nct_error *err) {
     nct_session_terms terms, longest;
@@ -82,6 +115,8 @@ nct_status nct_batcher_open(nct_engine *engine, const nct_batcher_options *o, nc
     if (o->session.decide_by_prompt)
         return nct_fail(err, NCT_E_ARGUMENT,
                         "a prompt cannot decide as a whole where sequences share what they have in common");
+    if (o->session.kv_mapped)
+        return nct_fail(err, NCT_E_ARGUMENT, "caches of several sequences lie in memory");
     most.n_expected = INT32_MAX; /* the longer table, where there is one */
     NCT_TRY(nct_session_settle(engine, &o->session, &terms, err));
     NCT_TRY(nct_session_settle(engine, &most, &longest, err));
@@ -90,6 +125,7 @@ nct_status nct_batcher_open(nct_engine *engine, const nct_batcher_options *o, nc
     nct_batcher *g = p;
     g->engine = engine;
     g->options = o->session;
+    g->apart = o->apart;
     g->attend.sparse = terms.sparse;
     g->n = (size_t)o->n_sequences;
     g->chunk = longest.chunk;
@@ -97,6 +133,8 @@ nct_status nct_batcher_open(nct_engine *engine, const nct_batcher_options *o, nc
     if (g->slice > g->chunk)
         g->slice = g->chunk;
     nct_status status = open_sequences(g, longest.limit, err);
+    if (status == NCT_OK && o->session.kv_folder && o->session.keep != NCT_KEEP_OFF && !o->apart)
+        status = nct_copy_string(&g->folder, o->session.kv_folder, strlen(o->session.kv_folder), err);
     if (status != NCT_OK) {
         nct_batcher_close(g);
         return status;
@@ -109,6 +147,7 @@ void nct_batcher_close(nct_batcher *g) {
     if (!g)
         return;
     for (size_t i = 0; i < g->n && g->sequence; i++) {
+        nct_store_close(g->sequence[i].store, NULL);
         nct_cache_close(&g->sequence[i].cache);
         nct_sampler_close(g->sequence[i].sampler);
         nct_free(g->sequence[i].tokens);
@@ -116,6 +155,7 @@ void nct_batcher_close(nct_batcher *g) {
     nct_work_close(&g->work);
     nct_free(g->sequence);
     nct_free(g->logits);
+    nct_free(g->folder);
     nct_free(g);
 }
 
@@ -137,6 +177,28 @@ static size_t held_of(const struct sequence *s, const int32_t *ids, size_t n, co
     while (s->rope == rope && i < s->cache.length && i < n && s->tokens[i] == ids[i])
         i++;
     return i;
+}
+
+/* Two prompts begin with n tokens that a sequence holds: others may too, and in later runs. */
+static void keep_common(nct_batcher *g, struct sequence *s, size_t n) {
+    if (!s->store || g->options.keep != NCT_KEEP_ALL || n < WORTH_LOOKING ||
+        (g->options.kv_min_tokens > 0 && n < (size_t)g->options.kv_min_tokens) || n < s->n_kept + WORTH_LOOKING)
+        return;
+    nct_pool_use(g->engine->pool, g->engine->n_threads_batch);
+    nct_store_keep(s->store, s->tokens, n);
+    s->n_kept = n;
+}
+
+size_t nct_batcher_common(const nct_batcher *g, const int32_t *ids, size_t n) {
+    size_t most = 0;
+    for (size_t i = 0; i < g->n; i++) {
+        const struct sequence *s = &g->sequence[i];
+        size_t same = 0, held = s->active ? s->n_tokens : s->cache.length;
+        while (same < held && same < n && s->tokens[same] == ids[same])
+            same++;
+        most = same > most ? same : most;
+    }
+    return most;
 }
 
 /* Where a sequence goes: to the place of one that has ended and held most of it, else least of anything. */
@@ -177,12 +239,19 @@ nct_status nct_batcher_add(nct_batcher *g, const nct_sequence *what, int *number
                         terms.limit);
     const nct_rope *rope = terms.is_long ? &model->long_rope : &model->rope;
     struct sequence *s = find_place(g, what, rope);
+    NCT_TRY(open_store(g, s, rope, err));
     void *tokens = s->tokens;
     NCT_TRY(nct_grow(&tokens, &s->capacity, what->n_ids + 1, sizeof *s->tokens, err));
     s->tokens = tokens;
-    size_t held = held_of(s, what->ids, what->n_ids, rope);
+    size_t held = g->apart ? 0 : held_of(s, what->ids, what->n_ids, rope);
+    keep_common(g, s, held);
     memcpy(s->tokens, what->ids, what->n_ids * sizeof *s->tokens);
     s->cache.length = held < what->n_ids ? held : what->n_ids - 1; /* the last one is fed for its logits */
+    s->n_kept = s->n_kept < s->cache.length ? s->n_kept : s->cache.length;
+    if (s->store) {
+        nct_store_cut(s->store);
+        nct_store_begin(s->store);
+    }
     nct_cache_trim(&s->cache, what->n_ids);
     s->active = true;
     s->begun = false;
@@ -216,20 +285,49 @@ void nct_batcher_drop(nct_batcher *g, int number) {
 void nct_batcher_shed(nct_batcher *g) {
     for (size_t i = 0; i < g->n; i++)
         if (!g->sequence[i].active) {
-            g->sequence[i].cache.length = 0;
-            nct_cache_trim(&g->sequence[i].cache, 0);
+            struct sequence *s = &g->sequence[i];
+            s->cache.length = s->n_kept = 0;
+            if (s->store)
+                nct_store_cut(s->store);
+            nct_cache_trim(&s->cache, 0);
         }
 }
 
 /* ------------------------------------------------------------------ what a step computes */
 
+/* The first n tokens that both have, from one cache to the other. */
+static void copy(nct_batcher *g, struct sequence *from, size_t n, struct sequence *s) {
+    size_t settled = s->cache.n_committed, before = s->cache.length;
+    if (nct_cache_reserve(&s->cache, n, NULL) != NCT_OK)
+        return;
+    nct_cache_settle(&s->cache, settled, g->engine->pool);
+    keep_common(g, from, n);
+    if (nct_cache_copy(&from->cache, n, &s->cache, NULL) != NCT_OK)
+        return;
+    s->n_kept = from->n_kept < n ? from->n_kept : n;
+    if (s->store) /* in memory this does not fail */
+        nct_store_grown(s->store, s->tokens, n - before, 0, false, NULL);
+}
+
+/* What files of earlier runs hold of the prompt beyond that, but for its last token. A failure is one of memory: it
+ * shows again where the rows are computed. */
+static void take_files(nct_batcher *g, struct sequence *s) {
+    size_t n = n_prompt(s);
+    if (!s->store || n < s->cache.length + WORTH_LOOKING)
+        return;
+    nct_pool_use(g->engine->pool, g->engine->n_threads_batch);
+    nct_store_take(s->store, s->tokens, n, n - 1, NULL);
+    if (s->cache.length > s->n_kept)
+        s->n_kept = s->cache.length;
+}
+
 /* Copies what another sequence holds of the prompt; false if more of it is about to be computed, which is worth waiting
  * for. Several prompts with the same beginning come together: one of them reads it. */
 static bool begin(nct_batcher *g, struct sequence *s) {
-    const struct sequence *from = NULL;
+    struct sequence *from = NULL;
     size_t most = s->cache.length, coming = 0;
-    for (size_t i = 0; i < g->n; i++) {
-        const struct sequence *other = &g->sequence[i];
+    for (size_t i = 0; i < g->n && !g->apart; i++) {
+        struct sequence *other = &g->sequence[i];
         if (other == s)
             continue;
         size_t same = common(s, other), held = same < other->cache.length ? same : other->cache.length;
@@ -244,13 +342,14 @@ static bool begin(nct_batcher *g, struct sequence *s) {
     if (coming >= most + WORTH_WAITING)
         return false;
     s->begun = true;
-    size_t settled = s->cache.n_committed;
-    if (from && most > s->cache.length && nct_cache_reserve(&s->cache, most, NULL) == NCT_OK)
-        nct_cache_settle(&s->cache, settled, g->engine->pool);
-    if (from && most > s->cache.length && nct_cache_copy(&from->cache, most, &s->cache, NULL) != NCT_OK)
-        return true; /* without room for a copy it is computed, and complains if there is none for that either */
+    size_t before = s->cache.length;
+    if (from && most > before) /* without room for a copy it is computed, and complains if there is none for that either */
+        copy(g, from, most, s);
+    size_t copied = s->cache.length;
+    take_files(g, s);
     s->n_copied = s->cache.length;
-    g->report.n_copied += s->n_copied;
+    g->report.n_copied += copied;
+    g->report.n_taken += s->n_copied > copied ? s->n_copied - copied : 0;
     return true;
 }
 
@@ -286,16 +385,21 @@ static size_t rows_in(const nct_batcher *g, const struct sequence *s, size_t roo
     return rows > SLICE_LEAST ? rows : room < SLICE_LEAST ? room : SLICE_LEAST;
 }
 
-/* Hands out the rows: one to each that answers, then to prompts: a part to the oldest, so that none waits for ever,
+/* Hands out the rows: to each that answers one, or more where tokens were given to it, then to prompts: a part to the oldest, so that none waits for ever,
  * the rest to those that take least. */
 static void share_rows(nct_batcher *g) {
-    size_t answering = 0;
+    size_t answering = 0, given = 0;
+    for (size_t i = 0; i < g->n; i++)
+        answering += g->sequence[i].active && is_read(&g->sequence[i]);
+    size_t room = answering ? g->slice : g->chunk;
     for (size_t i = 0; i < g->n; i++) {
         struct sequence *s = &g->sequence[i];
-        s->n_rows = s->active && is_read(s);
-        answering += s->n_rows;
+        size_t left = s->active && is_read(s) ? s->n_tokens - s->cache.length : 0;
+        s->n_rows = left <= 1 ? left : left - 1 <= room - given ? left : room - given + 1;
+        given += s->n_rows ? s->n_rows - 1 : 0; /* tokens that were not chosen take the place of prompts */
     }
-    size_t room = answering ? g->slice : g->chunk, first = room / 4 ? room / 4 : 1;
+    room -= given;
+    size_t first = room / 4 ? room / 4 : 1;
     for (;;) { /* the oldest begin first */
         struct sequence *s = NULL;
         for (size_t i = 0; i < g->n; i++)
@@ -403,6 +507,23 @@ static nct_status choose_matching(struct sequence *s, nct_error *err) {
     return nct_matcher_take(s->what.matcher, s->chosen, err);
 }
 
+/* Tokens that are not chosen. */
+static void follow(nct_batcher *g, struct sequence *s) {
+    const int32_t *ids = NULL;
+    size_t n = 0;
+    nct_error err = {0};
+    void *tokens = s->tokens;
+    if (!s->what.follow(s->what.context, &ids, &n)) {
+        end(g, s, NULL);
+    } else if (n && nct_grow(&tokens, &s->capacity, s->n_tokens + n + 1, sizeof *s->tokens, &err) != NCT_OK) {
+        end(g, s, &err);
+    } else if (n) {
+        s->tokens = tokens;
+        memcpy(s->tokens + s->n_tokens, ids, n * sizeof *ids);
+        s->n_tokens += n;
+    }
+}
+
 static void hand_out(nct_batcher *g) {
     for (size_t i = 0; i < g->n; i++) {
         struct sequence *s = &g->sequence[i];
@@ -415,9 +536,13 @@ static void hand_out(nct_batcher *g) {
             continue;
         }
         s->tokens[s->n_tokens++] = s->chosen;
+        if (s->what.seen)
+            s->what.seen(s->what.context, s->logits, s->chosen);
         if (!s->what.take(s->what.context, s->chosen) ||
             (s->what.matcher && nct_matcher_is_done(s->what.matcher)))
             end(g, s, NULL);
+        else if (s->what.follow)
+            follow(g, s);
     }
 }
 
@@ -432,13 +557,18 @@ nct_status nct_batcher_step(nct_batcher *g, const volatile int *stop, nct_error 
     size_t n_parts = list_parts(g, part);
     if (n_parts == 0)
         return NCT_OK;
-    nct_engine_use_threads(g->engine, nct_rows_count(part, n_parts));
+    size_t n_rows = nct_rows_count(part, n_parts);
+    nct_engine_use_threads(g->engine, n_rows);
+    uint64_t began = nct_clock_ns();
     nct_between between = {.stop = stop};
     NCT_TRY(nct_forward_parts(&g->engine->exec, &g->engine->model, part, n_parts, &g->work, &between, err));
+    double seconds = (double)(nct_clock_ns() - began) * 1e-9;
     for (size_t i = 0; i < g->n; i++) {
         struct sequence *s = &g->sequence[i];
         *(is_read(s) ? &g->report.n_fed : &g->report.n_read) += s->n_rows;
         s->status = NCT_OK;
+        if (s->store && s->n_rows) /* in memory this does not fail */
+            nct_store_grown(s->store, s->tokens, s->n_rows, seconds * (double)s->n_rows / (double)n_rows, !is_read(s), NULL);
     }
     g->report.n_steps++;
     compute_logits(g);

@@ -747,7 +747,7 @@ nct_status nct_store_grown(nct_store *s, const int32_t *ids, size_t n, double se
         for (size_t p = first / NCT_PAGE; (p + 1) * NCT_PAGE <= c->length; p++)
             if (s->page[p].state == OWN && s->page[p].fd >= 0)
                 NCT_TRY(finish_own(s, p, NCT_PAGE, ids, err));
-    } else if (prompt && has_paid(s)) {
+    } else if (prompt && !s->o.when_asked && has_paid(s)) {
         keep_pages(s, c->length, ids);
     }
     return NCT_OK;
@@ -762,6 +762,8 @@ void nct_store_cut(nct_store *s) {
         s->page[p].kept = false;
     }
 }
+
+void nct_store_begin(nct_store *s) { s->seconds = 0; }
 
 void nct_store_count(const nct_store *s, nct_store_counts *counts) {
     *counts = s->counts;

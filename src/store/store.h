@@ -27,6 +27,7 @@ typedef struct nct_store_options {
     uint64_t max_bytes;    /* that pages may take in the folder; 0: nct_folder_default_max; not when mapped */
     double min_seconds;    /* in memory: nothing is kept before computing took so long .. */
     size_t min_tokens;     /* .. for so many tokens */
+    bool when_asked;       /* in memory: only nct_store_keep keeps anything */
     nct_notice_fn *notice; /* may be NULL */
     void *context;
 } nct_store_options;
@@ -57,6 +58,9 @@ nct_status nct_store_grown(nct_store *store, const int32_t *ids, size_t n, doubl
 
 /** After the cache was cut to cache->length. */
 void nct_store_cut(nct_store *store);
+
+/** Another text begins: min_seconds are to be spent anew. */
+void nct_store_begin(nct_store *store);
 
 /** In memory: keeps the first n of ids, an unfinished page included. */
 void nct_store_keep(nct_store *store, const int32_t *ids, size_t n);
