@@ -23,6 +23,7 @@ while [ $i -lt 24 ]; do
     i=$((i + 1))
 done >in.jsonl
 batch="batch -m $plain -n 24"
+seq 1 400 | sed 's/.*/{"id":"&","prompt":"Once upon a time number &"}/' >many.jsonl
 
 # the same text as run gives, greedy and sampled
 run $batch in.jsonl --greedy -o greedy.jsonl --seed 3
@@ -276,7 +277,108 @@ exits 2
 run batch -m "$plain" kept.jsonl --choice red,green --seed 4 -o kept.out.jsonl --resume
 holds "another constraint is other work" test "$(grep -c '"id":"a"' kept.out.jsonl)" -eq 2
 
+# several answers to a record, as run gives them; more of them later
+head -n 3 in.jsonl >few.jsonl
+run $batch few.jsonl --samples 2 --temp 0.9 --seed 5 -n 8 -o sampled.out.jsonl
+exits 0
+lines_in 6 sampled.out.jsonl
+run $batch few.jsonl --samples 3 --temp 0.9 --seed 5 -n 8 -o sampled.out.jsonl --resume
+says "3 ok, 0 failed, 6 there before"
+run run -m "$plain" --samples 3 --temp 0.9 --seed 5 -n 8 --json "Once upon a time there was a little bird" </dev/null
+sed -n 's/^{"id":"[^"]*","text":"\(\([^"\\]\|\\.\)*\)".*"sample":\([0-9]*\).*/\3 \1/p' out >a
+sed -n 's/^{"id":"r0","text":"\(\([^"\\]\|\\.\)*\)".*"sample":\([0-9]*\).*/\3 \1/p' sampled.out.jsonl | sort >b
+same a b "samples of a batch are those of run"
+run $batch few.jsonl --samples 2 --temp 0.9 --seed 5 -n 8 --ordered -o sampled.ordered.jsonl
+sed 's/^{"id":"\([^"]*\)".*"sample":\([0-9]*\).*/\1 \2/' sampled.ordered.jsonl | tr '\n' ' ' >a
+printf 'r0 0 r0 1 r1 0 r1 1 r2 0 r2 1 ' >b
+same a b "samples in order"
+run $batch few.jsonl --samples 2 -n 1 -o '{id}.s'
+exits 2
+says "{sample}"
+run $batch few.jsonl --samples 2 -n 1 -o '{id}.{sample}.s'
+exits 0
+holds "a file for each" test -s r2.1.s
+
+# a beginning that is given, a template, what tokens were worth, answers that were cut, a line of counts
+run run -m "$plain" --assistant "The dog" -n 6 --greedy "Tom" </dev/null
+cp out one
+printf 'Tom\n' | "$NOCTULE" $batch --lines --assistant "The dog" -n 6 --greedy -o '{index}.begun' >out 2>err
+same one 0.begun "the beginning of the answer"
+printf 'It is said in {{file}}: {{input}}! And then' >said.txt
+run run -m "$plain" -n 6 --greedy "It is said in w: Tom! And then" </dev/null
+cp out one
+printf '{"id":"w","prompt":"Tom"}\n' | "$NOCTULE" $batch -T ./said.txt -n 6 --greedy -o '{id}.filled' >out 2>err
+same one w.filled "a template around a record"
+printf '{"id":"m","messages":[{"role":"user","content":"Tom"}]}\n' | "$NOCTULE" batch -m "$model" -T ./said.txt >out 2>err
+prints '"code":"unsupported"'
+run $batch few.jsonl -T nowhere
+exits 2
+run run -m "$plain" -n 5 --greedy --logprobs 2 --json "One day" </dev/null
+grep -o '"logprobs":.*\]' out >a
+run $batch in.jsonl -n 5 --greedy --logprobs 2
+grep '^{"id":"r2"' out | grep -o '"logprobs":.*\]' >b
+same a b "logarithms of probabilities are those of run"
+printf '{"custom_id":"l","method":"POST","url":"/v1/chat/completions","body":{"messages":[{"role":"user","content":"Hi"}],"max_tokens":2,"logprobs":true,"top_logprobs":3}}\n' >likely.jsonl
+run batch -m "$model" likely.jsonl
+holds "OpenAI's logprobs" grep -q '"logprobs":{"content":\[{"token":"[^"]*","logprob":-[0-9.]*,"bytes":\[[0-9,]*\],"top_logprobs":\[{"token"' out
+run $batch few.jsonl -n 4 --ignore-eos --fail-on-length
+exits 5
+prints '"code":"length"'
+run $batch few.jsonl -n 4 --stats --color never
+says "12 out"
+run $batch few.jsonl -n 4 --stats --color always
+says "$(printf '\033[2m')"
+run $batch few.jsonl -n 4 --json
+exits 0
+for flag in --ids --show-thinking --session --continue --sources; do
+    run $batch $flag
+    exits 2
+done
+
+# the time of all: what is finished stays, and the rest follows
+run $batch many.jsonl --max-time 1ms -o timed.jsonl
+exits 1
+says "the time is up"
+says "--resume"
+run $batch few.jsonl -n 2 --max-time 5m -o timely.jsonl
+exits 0
+
+# what prompts have in common: with the next few in mind, from files of an earlier batch, or not at all
+words() { sed 's/[^a-zA-Z ]//g' "$(dirname "$0")/lib.sh" | tr -s '\n ' '  ' | cut -c "$1"; }
+one=$(words 1-1100)
+two=$(words 1200-2300)
+seq 1 5 | sed 's/.*/{"id":"a&","text":"'"$one"'","prompt":"Number &"}\n{"id":"b&","text":"'"$two"'","prompt":"Number &"}/' >turns.jsonl
+computed() { sed -n 's/^\([0-9,]*\) prompt tokens computed, \([0-9,]*\) copied, \([0-9,]*\) from files.*/\'"$1"'/p' err | tr -d ,; }
+shared="batch -m $plain turns.jsonl -n 3 --greedy --seed 1 -np 1 --stats --ordered"
+run $shared --share off
+exits 0
+apart=$(computed 1)
+strip out >a
+run $shared
+together=$(computed 1)
+strip out >b
+same a b "other texts where beginnings are shared"
+holds "each beginning is computed once: $together tokens, not $apart" test $((together * 4)) -lt "$apart"
+run $shared --kv-dir pages --cache ro
+holds "nothing is kept" test ! -e pages
+run $shared --kv-dir pages
+holds "what is common is kept" test "$(find pages -name '*.page' | wc -l)" -eq 2
+run $shared --kv-dir pages
+strip out >b
+same a b "other texts where beginnings come from files"
+holds "both come from files: $(computed 3) tokens" test "$(computed 3)" -gt $((together / 2)) -a "$(computed 1)" -lt $((together / 4))
+run $shared --kv-dir pages --cache off
+holds "not with --cache off" test "$(computed 3)" -eq 0
+
 # documents, an instruction, a file for each
+mkdir -p tree/under
+printf 'The dog.\n' >tree/one.txt
+printf 'The cat.\n' >tree/under/two.txt
+printf 'a\0b' >tree/binary
+run batch -m "$model" -R tree -p "Why?" -n 1
+exits 0
+lines_in 2 out
+prints '"id":"tree/under/two.txt"'
 mkdir -p "docs/a b"
 printf 'The dog ran.\n' >docs/one.txt
 printf 'The cat sat.\n' >"docs/a b/two.txt"
@@ -313,7 +415,6 @@ exits 0
 prints '"meta":{"extra":[1]}'
 
 # signals: what was begun is finished, or dropped; the file stays good
-seq 1 400 | sed 's/.*/{"id":"&","prompt":"Once upon a time number &"}/' >many.jsonl
 resets=
 env --default-signal=INT true 2>/dev/null && resets=--default-signal=INT
 for signal in INT TERM; do

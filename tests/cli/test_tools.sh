@@ -88,6 +88,16 @@ run run -q --json --greedy --think on --think-budget 5 -n 6 --logit-bias 40=1000
 prints '"finish_reason":"length"'; prints '"thinking":5}'; prints '"text":""'
 run run -q --json --greedy --no-think --think-budget 5 -n 10 --logit-bias 40=1000 hi </dev/null
 prints '"thinking":null'; prints '"thinking":0}'
+# the same in a batch, where what closes the block is given to a sequence beside others
+ids_of() { sed 's/.*"text":\("[^"]*"\),"thinking":\("[^"]*"\).*"completion":\([0-9]*\).*/\1 \2 \3/' "$1"; }
+for budget in 0 1 5 33; do
+    run run -q --json --greedy --think on --think-budget $budget -n 40 --logit-bias 40=1000 hi </dev/null
+    ids_of out >one
+    printf 'hi\nhello there, you\nhi\n' | "$NOCTULE" batch -q --lines --greedy --think on --think-budget $budget -n 40 --logit-bias 40=1000 --logprobs 1 --ordered >many 2>err
+    ids_of many | sed -n 3p >third
+    same one third "thinking in a batch ends after $budget tokens as alone"
+    holds "every token has its place among the logarithms" test "$(sed -n 3p many | grep -o '"logprob":' | wc -l)" -ge 40
+done
 run run -q --greedy --think on --think-budget 5 -n 12 --logit-bias 58=1000 hi </dev/null
 exits 0; silent
 holds "thinking does not go to a pipe" test "$(tr -d '\n' <out | wc -c)" -eq 4
