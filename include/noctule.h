@@ -535,6 +535,11 @@ typedef struct nct_batcher_report {
 } nct_batcher_report;
 void nct_batcher_count(const nct_batcher *batcher, nct_batcher_report *report);
 
+/** For benches. The first n tokens of the prompt of a sequence that was just added, fewer than it has, count as read: their
+ *  keys and values are made up from `seed`. Nothing is shared with it or kept of it: the batcher must be one that keeps its
+ *  sequences apart (NCT_E_ARGUMENT). */
+nct_status nct_batcher_make_up(nct_batcher *batcher, int number, int n, uint64_t seed, nct_error *err);
+
 /** How many of the first of ids [n] a sequence has, which may have ended. */
 size_t nct_batcher_common(const nct_batcher *batcher, const int32_t *ids, size_t n);
 

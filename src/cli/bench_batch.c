@@ -14,6 +14,7 @@ typedef struct row {
     double read[NCT_REPS_MAX],
         fed[NCT_REPS_MAX]; /* tokens a second, in the order measured; of all sequences */
     double read_rate, read_spread, fed_rate, fed_spread;
+    double times; /* of the rate of the first width, by pairs from one round; 0: that one is not 1 */
 } row;
 
 typedef struct trial {
@@ -40,7 +41,8 @@ static void ended(void *context, const nct_error *err) {
 
 static double seconds_since(uint64_t began) { return (double)(nct_clock_ns() - began) * 1e-9; }
 
-/* Reads the prompts, which have nothing in common, then times the steps in which all answer. */
+/* Reads the prompts, which have nothing in common, or makes all but their last tokens up, then times the steps in which
+ * all answer. */
 static nct_status run_once(trial *t, nct_batcher *batcher, int64_t width, member *m, double *read,
                            double *fed, nct_error *err) {
     nct_sampling greedy = {.top_p = 1, .repeat_penalty = 1};
@@ -60,11 +62,13 @@ static nct_status run_once(trial *t, nct_batcher *batcher, int64_t width, member
                                                 .ended = ended,
                                                 .context = &m[i]},
                                 &number, err));
+        if (t->b.cli->args.made_up)
+            NCT_TRY(nct_batcher_make_up(batcher, number, (int)t->n_prompt - 1, (uint64_t)i, err));
     }
     do {
         NCT_TRY(nct_batcher_step(batcher, NULL, err));
         nct_batcher_count(batcher, &middle);
-    } while (middle.n_read - before.n_read < (uint64_t)(width * t->n_prompt));
+    } while (middle.n_read - before.n_read < (uint64_t)(width * (t->b.cli->args.made_up ? 1 : t->n_prompt)));
     *read = (double)(middle.n_read - before.n_read) / seconds_since(began);
     for (int64_t i = 0; i < width; i++)
         m[i].left = t->n_gen;
@@ -76,12 +80,15 @@ static nct_status run_once(trial *t, nct_batcher *batcher, int64_t width, member
     return NCT_OK;
 }
 
-static nct_status run_width(trial *t, row *r, nct_error *err) {
+/* One sample of a width; the `at`-th, or below 0 one to warm up. */
+static nct_status run_width(trial *t, row *r, int at, nct_error *err) {
     nct_knobs knobs;
     nct_batcher *batcher = NULL;
     void *members = NULL;
     nct_take_knobs(t->b.cli, &knobs); /* looked at before */
-    nct_batcher_options o = {.session = nct_take_session(t->b.cli, &knobs), .n_sequences = (int)r->width};
+    nct_batcher_options o = {.session = nct_take_session(t->b.cli, &knobs),
+                             .n_sequences = (int)r->width,
+                             .apart = t->b.cli->args.made_up};
     NCT_TRY(nct_alloc(&members, (size_t)r->width, sizeof(member), err));
     member *m = members;
     nct_status status = nct_batcher_open(t->b.engine, &o, &batcher, err);
@@ -91,11 +98,10 @@ static nct_status run_width(trial *t, row *r, nct_error *err) {
         m[i].ids = p;
     }
     double read = 0, fed = 0;
-    for (int i = -t->b.warmup; i < t->b.reps && status == NCT_OK; i++) {
+    if (status == NCT_OK)
         status = run_once(t, batcher, r->width, m, &read, &fed, err);
-        if (i >= 0)
-            r->read[i] = read, r->fed[i] = fed;
-    }
+    if (at >= 0)
+        r->read[at] = read, r->fed[at] = fed;
     nct_batcher_close(batcher);
     for (int64_t i = 0; i < r->width; i++)
         nct_free(m[i].ids);
@@ -110,19 +116,30 @@ static void sum_up(double *sample, int reps, double *rate, double *spread) {
     *spread = nct_median_deviation(sample, (size_t)reps, *rate);
 }
 
+static void sum_up_row(const trial *t, row *r) {
+    double ratio[NCT_REPS_MAX], spread;
+    sum_up(r->read, t->b.reps, &r->read_rate, &r->read_spread);
+    sum_up(r->fed, t->b.reps, &r->fed_rate, &r->fed_spread);
+    for (int i = 0; i < t->b.reps; i++)
+        ratio[i] = r->fed[i] / t->row[0].fed[i];
+    if (t->row[0].width == 1)
+        sum_up(ratio, t->b.reps, &r->times, &spread);
+}
+
 static int run_trials(trial *t) {
     nct_error err = {0};
     nct_meter meter;
     nct_meter_begin(t->b.cli, "bench", &meter);
-    for (size_t i = 0; i < t->widths.n && err.status == NCT_OK; i++) {
-        row *r = &t->row[i];
-        r->width = t->widths.value[i];
-        if (run_width(t, r, &err) != NCT_OK)
-            break;
-        sum_up(r->read, t->b.reps, &r->read_rate, &r->read_spread);
-        sum_up(r->fed, t->b.reps, &r->fed_rate, &r->fed_spread);
-        nct_meter_show(&meter, i + 1, t->widths.n);
+    size_t n = t->widths.n, all = (size_t)(t->b.warmup + t->b.reps) * n;
+    /* a sample of each width, then the next of each: what a machine can do changes while others use it too */
+    for (size_t done = 0; done < all && err.status == NCT_OK; done++) {
+        row *r = &t->row[done % n];
+        r->width = t->widths.value[done % n];
+        run_width(t, r, (int)(done / n) - t->b.warmup, &err);
+        nct_meter_show(&meter, done + 1, all);
     }
+    for (size_t i = 0; i < n && err.status == NCT_OK; i++)
+        sum_up_row(t, &t->row[i]);
     nct_meter_end(&meter);
     return nct_say_status(t->b.cli, &err);
 }
@@ -137,7 +154,7 @@ static void print_table(const trial *t, nct_output *out) {
         const row *r = &t->row[i];
         char times[16] = "-";
         if (t->row[0].width == 1)
-            snprintf(times, sizeof times, "%.2f", r->fed_rate / t->row[0].fed_rate);
+            snprintf(times, sizeof times, "%.2f", r->times);
         nct_output_print(out, "| %2lld | %5lld | %5lld | %11.1f | %11.2f | %9.1f | ±%4.1f%% | %9s |\n",
                          (long long)r->width, (long long)t->n_prompt, (long long)t->n_gen, r->read_rate,
                          r->fed_rate / (double)r->width, r->fed_rate, 100 * r->fed_spread / r->fed_rate,

@@ -397,7 +397,7 @@ const nct_option nct_option_table[] = {
      .standard = "64"},
     {"seed", NCT_KIND_COUNT, SPEC, "Bench", FIELD(seed), .help = "of what comes true with --accept", .value = "N",
      .standard = "1", .low = 0, .high = 9e15},
-    {"made-up", NCT_KIND_FLAG, BENCH | DEPTH | SPEC, "Bench", FIELD(made_up),
+    {"made-up", NCT_KIND_FLAG, BENCH | DEPTH | SPEC | WIDTHS, "Bench", FIELD(made_up),
      .help = "fill the cache with random keys and values instead of reading a text"},
     {"baseline", NCT_KIND_TEXT, BENCH, "Bench", FIELD(baseline),
      .help = "compare with what an earlier bench wrote as JSON; exit 7 if a test has become slower",

@@ -293,6 +293,23 @@ void nct_batcher_shed(nct_batcher *g) {
         }
 }
 
+nct_status nct_batcher_make_up(nct_batcher *g, int number, int n, uint64_t seed, nct_error *err) {
+    assert(number >= 0 && (size_t)number < g->n && g->sequence[number].active);
+    struct sequence *s = &g->sequence[number];
+    size_t count = n < 0 ? 0 : (size_t)n;
+    float *vectors = NULL;
+    if (!g->apart || count >= n_prompt(s) || s->cache.length)
+        return nct_fail(err, NCT_E_ARGUMENT, "%d tokens of a prompt of %zu cannot be made up", n, n_prompt(s));
+    NCT_TRY(nct_make_up_vectors(&s->cache, seed, &vectors, err));
+    nct_status status = nct_cache_reserve(&s->cache, count, err);
+    while (status == NCT_OK && s->cache.length < count) {
+        size_t left = count - s->cache.length, room = NCT_PAGE - s->cache.length % NCT_PAGE;
+        nct_make_up_page(g->engine, &g->attend, &g->work, &s->cache, left < room ? left : room, vectors);
+    }
+    nct_free(vectors);
+    return status;
+}
+
 /* ------------------------------------------------------------------ what a step computes */
 
 /* The first n tokens that both have, from one cache to the other. */

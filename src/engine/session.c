@@ -320,7 +320,7 @@ void nct_session_keep(nct_session *s, int n) {
 enum { MADE_UP = 1024 }; /* vectors that are drawn once and then dealt */
 
 struct making_up {
-    nct_session *session;
+    const nct_cache *cache;
     size_t first, n;
     const float *vectors; /* [MADE_UP][head_dim] */
 };
@@ -328,7 +328,7 @@ struct making_up {
 static void make_up_head(void *context, int task, int worker) {
     (void)worker;
     const struct making_up *k = context;
-    const nct_cache *c = &k->session->cache;
+    const nct_cache *c = k->cache;
     size_t layer = (size_t)task / c->n_kv_heads, kv_head = (size_t)task % c->n_kv_heads;
     for (size_t i = 0; i < k->n; i++) {
         uint64_t at = (k->first + i) * 0x9e3779b97f4a7c15u + (uint64_t)task * 0xd1b54a32d192ed03u;
@@ -338,38 +338,50 @@ static void make_up_head(void *context, int task, int worker) {
     }
 }
 
-/* A page at a time, so that pages that are files are written and let go as they fill. */
-static nct_status make_up_page(nct_session *s, size_t n, const float *vectors, nct_error *err) {
-    nct_cache *c = &s->cache;
-    struct making_up k = {s, c->length, n, vectors};
-    nct_exec exec = s->engine->exec;
-    exec.scratch = &s->work.arena;
-    if (s->store)
-        NCT_TRY(nct_store_prepare(s->store, k.first, n, err));
-    NCT_TRY(nct_cache_reserve(c, k.first + n, err));
+void nct_make_up_page(const nct_engine *engine, const nct_attend_options *attend, nct_work *work, nct_cache *c,
+                      size_t n, const float *vectors) {
+    struct making_up k = {c, c->length, n, vectors};
+    nct_exec exec = engine->exec;
+    exec.scratch = &work->arena;
     nct_pool_run(exec.pool, (int)(c->n_layers * c->n_kv_heads), make_up_head, &k);
     nct_batch batch = {.n = n, .first = k.first};
-    for (size_t layer = 0; s->attend.sparse.enabled && layer < c->n_layers; layer++)
+    for (size_t layer = 0; attend->sparse.enabled && layer < c->n_layers; layer++)
         nct_pooled_update(&exec, c, layer, &batch);
-    memset(s->tokens + k.first, 0, n * sizeof *s->tokens);
     c->length += n;
+}
+
+nct_status nct_make_up_vectors(const nct_cache *c, uint64_t seed, float **vectors, nct_error *err) {
+    void *p = NULL;
+    NCT_TRY(nct_alloc(&p, MADE_UP * c->head_dim, sizeof(float), err));
+    *vectors = p;
+    for (size_t i = 0; i < MADE_UP * c->head_dim; i++) {
+        seed = seed * 6364136223846793005u + 1442695040888963407u;
+        (*vectors)[i] = (float)(int32_t)(seed >> 32) * 0x1p-30f;
+    }
+    return NCT_OK;
+}
+
+/* A page at a time, so that pages that are files are written and let go as they fill. */
+static nct_status make_up_page(nct_session *s, size_t n, const float *vectors, nct_error *err) {
+    size_t first = s->cache.length;
+    if (s->store)
+        NCT_TRY(nct_store_prepare(s->store, first, n, err));
+    NCT_TRY(nct_cache_reserve(&s->cache, first + n, err));
+    nct_make_up_page(s->engine, &s->attend, &s->work, &s->cache, n, vectors);
+    memset(s->tokens + first, 0, n * sizeof *s->tokens);
     return s->store ? nct_store_grown(s->store, s->tokens, n, 0, false, err) : NCT_OK;
 }
 
 nct_status nct_session_make_up(nct_session *s, int n, uint64_t seed, nct_error *err) {
     nct_cache *c = &s->cache;
     size_t start = c->length, count = n < 0 ? 0 : (size_t)n;
-    void *vectors = NULL;
+    float *vectors = NULL;
     if (s->keeps)
         return nct_fail(err, NCT_E_ARGUMENT, "made-up tokens must not be kept");
     if (count > c->limit - start)
         return nct_fail(err, NCT_E_CONTEXT, "%zu tokens and %zu more do not fit a context of %zu", start, count, c->limit);
     NCT_TRY(nct_session_grow(s, start + count, err));
-    NCT_TRY(nct_alloc(&vectors, MADE_UP * c->head_dim, sizeof(float), err));
-    for (size_t i = 0; i < MADE_UP * c->head_dim; i++) {
-        seed = seed * 6364136223846793005u + 1442695040888963407u;
-        ((float *)vectors)[i] = (float)(int32_t)(seed >> 32) * 0x1p-30f;
-    }
+    NCT_TRY(nct_make_up_vectors(c, seed, &vectors, err));
     nct_status status = NCT_OK;
     while (status == NCT_OK && c->length < start + count) {
         size_t left = start + count - c->length, room = NCT_PAGE - c->length % NCT_PAGE;

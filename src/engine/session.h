@@ -64,6 +64,12 @@ nct_status nct_session_grow(nct_session *session, size_t n, nct_error *err);
 void nct_session_use_threads(const nct_session *session, size_t n);
 void nct_engine_use_threads(const nct_engine *engine, size_t n);
 
+/** For benches: keys and values of n more tokens, whose positions are reserved and lie in one page, drawn from vectors. */
+void nct_make_up_page(const nct_engine *engine, const nct_attend_options *attend, nct_work *work, nct_cache *cache,
+                      size_t n, const float *vectors);
+/** *vectors is freed with nct_free. */
+nct_status nct_make_up_vectors(const nct_cache *cache, uint64_t seed, float **vectors, nct_error *err);
+
 /** There are logits, and n_prompt is within what is held: else NCT_E_ARGUMENT. */
 nct_status nct_session_can_sample(const nct_session *session, int n_prompt, nct_error *err);
 
