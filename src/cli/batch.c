@@ -683,9 +683,10 @@ static void print_end(const batch *b) {
 static void print_stats(const batch *b) {
     nct_batcher_report r;
     nct_batcher_count(b->batcher, &r);
-    nct_say_dim(b->cli, "%s prompt tokens computed, %s copied, %s from files \u00b7 %s out \u00b7 %s steps \u00b7 %.2f answer tokens a step",
+    nct_say_dim(b->cli,
+                "%s prompt tokens computed, %s copied, %s from files \u00b7 %s out in %s steps \u00b7 %s guessed, %s of them right",
                 NCT_N(r.n_read), NCT_N(r.n_copied), NCT_N(r.n_taken), NCT_N(b->state.n_chosen), NCT_N(r.n_steps),
-                r.n_steps ? (double)b->state.n_chosen / (double)r.n_steps : 0);
+                NCT_N(r.n_guessed), NCT_N(r.n_accepted));
 }
 
 static int exit_code(const batch *b) {
@@ -708,6 +709,9 @@ static int open_batcher(batch *b) {
     char folder[PATH_MAX];
     nct_take_pages(b->cli, &knobs, folder, sizeof folder, &o.session);
     o.session.kv_mapped = false; /* the folder is for what is common */
+    code = nct_take_spec(b->cli, b->recipe.engine, &knobs, &o.session);
+    if (code != NCT_EXIT_OK)
+        return code;
     b->most_ahead = o.apart ? 1 : AHEAD;
     o.session.n_ctx = b->cli->args.ctx == NCT_UNSET ? 0 : (int)b->cli->args.ctx;
     b->room = nct_cache_room(b->cli, &b->recipe.info);

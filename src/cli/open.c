@@ -543,11 +543,10 @@ static int take_drafter(const nct_cli *cli, nct_engine *engine, bool guesses, co
     return NCT_EXIT_OK;
 }
 
-/* --spec, --drafter and --draft. */
-static int take_spec(const nct_cli *cli, nct_engine *engine, const nct_knobs *knobs, nct_session_options *options) {
+int nct_take_spec(const nct_cli *cli, nct_engine *engine, const nct_knobs *knobs, nct_session_options *options) {
     const nct_args *a = &cli->args;
     int64_t n = 0;
-    bool answers = cli->command && (cli->command->bit & (NCT_CMD_RUN | NCT_CMD_CHAT));
+    bool answers = cli->command && (cli->command->bit & (NCT_CMD_RUN | NCT_CMD_CHAT | NCT_CMD_BATCH));
     if (a->spec ? strcmp(a->spec, "auto") == 0 : answers || a->draft)
         n = NCT_GUESS_AUTO;
     else if (a->spec && strcmp(a->spec, "off") != 0 && !nct_parse_count(a->spec, 1, 64, &n))
@@ -617,7 +616,7 @@ int nct_open_session(const nct_cli *cli, nct_engine *engine, size_t n_expected, 
             window > (size_t)info.max_positions ? " with its long RoPE list" : "", NCT_N(window), window,
             window < (size_t)info.long_positions ? "\n     --rope long" : "");
     nct_session_options options = nct_take_session(cli, &knobs);
-    code = take_spec(cli, engine, &knobs, &options);
+    code = nct_take_spec(cli, engine, &knobs, &options);
     if (code != NCT_EXIT_OK)
         return code;
     char folder[PATH_MAX];

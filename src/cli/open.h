@@ -34,6 +34,8 @@ nct_session_options nct_take_session(const nct_cli *cli, const nct_knobs *knobs)
 /** Of it: the folder of pages that others find, and what becomes of them, as --cache, --kv-dir and the knobs say; the name
  *  of the folder in `folder`. Commands that keep nothing are left as they are. */
 void nct_take_pages(const nct_cli *cli, const nct_knobs *knobs, char *folder, size_t n_folder, nct_session_options *options);
+/** Of it: who guesses and how much, as --spec, --drafter and --draft say; a draft is loaded into the engine. */
+int nct_take_spec(const nct_cli *cli, nct_engine *engine, const nct_knobs *knobs, nct_session_options *options);
 /** One line on weights that were copied from a bundle's shared pages; false if none were. */
 bool nct_copied_line(const nct_model_info *info, char *buf, size_t n_buf);
 

@@ -4,6 +4,7 @@
 
 #include "base/clock.h"
 #include "base/pages.h"
+#include "engine/alone.h"
 #include "engine/identity.h"
 #include "engine/session.h"
 
@@ -47,6 +48,7 @@ struct nct_batcher {
     float *logits; /* [n][n_vocab] */
     uint64_t n_added;
     char *folder; /* of files, or NULL */
+    nct_alone *alone; /* who guesses for a sequence that has nobody beside it; NULL: nobody */
     nct_batcher_report report;
 };
 
@@ -133,6 +135,8 @@ nct_status nct_batcher_open(nct_engine *engine, const nct_batcher_options *o, nc
     if (g->slice > g->chunk)
         g->slice = g->chunk;
     nct_status status = open_sequences(g, longest.limit, err);
+    if (status == NCT_OK)
+        status = nct_alone_open(engine, &o->session, &g->alone, err);
     if (status == NCT_OK && o->session.kv_folder && o->session.keep != NCT_KEEP_OFF && !o->apart)
         status = nct_copy_string(&g->folder, o->session.kv_folder, strlen(o->session.kv_folder), err);
     if (status != NCT_OK) {
@@ -156,6 +160,7 @@ void nct_batcher_close(nct_batcher *g) {
     nct_free(g->sequence);
     nct_free(g->logits);
     nct_free(g->folder);
+    nct_alone_close(g->alone);
     nct_free(g);
 }
 
@@ -563,10 +568,64 @@ static void hand_out(nct_batcher *g) {
     }
 }
 
+/* The sequence that answers and has nobody beside it, if it can be guessed for. */
+static struct sequence *find_alone(nct_batcher *g) {
+    struct sequence *s = g->sequence;
+    if (!g->alone || g->n_active != 1)
+        return NULL;
+    while (!s->active)
+        s++;
+    bool told = s->what.seen || s->what.follow; /* of every single token */
+    return is_read(s) && s->n_tokens == s->cache.length + 1 && !told && s->n_tokens + nct_alone_most(g->alone) < s->limit ? s : NULL;
+}
+
+static bool take_alone(void *context, int32_t id) {
+    const struct sequence *s = context;
+    return s->what.take(s->what.context, id);
+}
+
+/* A step of it, which may choose several tokens. */
+static nct_status step_alone(nct_batcher *g, struct sequence *s, const volatile int *stop, nct_error *err) {
+    size_t held = s->cache.length;
+    nct_timeline t = {.which = s->since,
+                      .cache = &s->cache,
+                      .tokens = s->tokens,
+                      .n_tokens = s->n_tokens,
+                      .capacity = s->capacity,
+                      .rope = s->rope};
+    nct_generate_options o = {.sampling = &s->what.sampling,
+                              .n_prompt = (int)n_prompt(s),
+                              .sample = s->what.sample,
+                              .matcher = s->what.matcher,
+                              .take = take_alone,
+                              .stop = stop,
+                              .context = s};
+    bool over;
+    nct_error why = {0};
+    uint64_t began = nct_clock_ns();
+    nct_status status = nct_alone_round(g->alone, &t, &o, &over, &why);
+    s->tokens = t.tokens;
+    s->n_tokens = t.n_tokens;
+    s->capacity = t.capacity;
+    if (status == NCT_E_STOPPED)
+        return nct_fail(err, status, "%s", why.text);
+    g->report.n_steps++;
+    g->report.n_fed += s->cache.length - held;
+    nct_alone_count(g->alone, &g->report.n_guessed, &g->report.n_accepted);
+    if (s->store && s->cache.length > held) /* in memory this does not fail */
+        nct_store_grown(s->store, s->tokens, s->cache.length - held, (double)(nct_clock_ns() - began) * 1e-9, false, NULL);
+    if (status != NCT_OK || over)
+        end(g, s, status != NCT_OK ? &why : NULL);
+    return NCT_OK;
+}
+
 nct_status nct_batcher_step(nct_batcher *g, const volatile int *stop, nct_error *err) {
     nct_rows part[NCT_BATCHER_MAX];
     if (g->n_active == 0)
         return NCT_OK;
+    struct sequence *only = find_alone(g);
+    if (only)
+        return step_alone(g, only, stop, err);
     for (size_t i = 0; i < g->n; i++)
         g->sequence[i].status = NCT_OK;
     share_rows(g);
