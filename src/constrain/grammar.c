@@ -4,6 +4,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+enum { COUNTED = 5 }; /* times or more: the unit is known as such */
+
 void nct_grammar_fail(nct_grammar *g, nct_status status, const char *fmt, ...) {
     va_list args;
     if (nct_grammar_failed(g))
@@ -98,6 +100,8 @@ uint32_t nct_grammar_one_of(nct_grammar *g, uint32_t from, const char *list) {
 }
 
 uint32_t nct_grammar_times(nct_grammar *g, uint32_t from, uint32_t rule, size_t low, size_t high) {
+    if (!nct_grammar_failed(g) && (low >= COUNTED || (high >= COUNTED && high != SIZE_MAX)))
+        g->rule[rule].counted = true;
     for (size_t i = 0; i < low && !nct_grammar_failed(g); i++)
         from = nct_grammar_then(g, from, rule);
     uint32_t end = nct_grammar_node(g);

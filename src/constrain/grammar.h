@@ -41,6 +41,7 @@ typedef struct nct_call {
 typedef struct nct_rule {
     uint32_t start, end;
     uint32_t rank; /* callers before callees, as far as no byte is between */
+    bool counted;  /* a unit of a counted repetition, which is not copied into it: view.c knows it again */
 } nct_rule;
 
 typedef struct nct_grammar {
