@@ -226,17 +226,25 @@ class Tasks:
             out.append((n, k, v, Text(self.sp).fact(form if zh else " " + form, n, k, v, False, True).ids))
         return out
 
-    def found(self, length):
-        """Facts in a text, then questions, each by itself at the end of the same text."""
-        zh = self.rng.rand() < 0.12
-        facts = self.facts(1 + self.rng.randint(10), zh)
-        asked = [facts[i] for i in self.rng.permutation(len(facts))]
-        chat, tail = self.rng.rand() < 0.6, []
-        for i, (n, k, v, _) in enumerate(asked):
+    def head(self, chat):
+        """How a text begins about which there will be questions."""
+        head = Text(self.sp).put(tokenizer.BOS)
+        if not chat:
+            return head.add(" ").ids
+        head.put(tokenizer.IM_START | MASK).add(" user\n", True)
+        if self.rng.rand() < 0.7:
+            head.add(self.pick(INTROS) + "\n\n", True)
+        return head.ids
+
+    def questions(self, facts, chat, zh=False):
+        """-> a list of ids for each fact in a shuffled order, to follow the text one after another."""
+        tail = []
+        for i in self.rng.permutation(len(facts)):
+            n, k, v, _ = facts[i]
             t = Text(self.sp)
             if chat:
                 ask = self.pick(ZH_ASKS if zh else ASKS).format(n=n, k=k)
-                if i == 0:  # the text is part of the first turn
+                if not tail:  # the text is part of the first turn
                     t.add("\n\n" + ask, True).put(tokenizer.IM_END | MASK).add(" \n", True)
                     t.put(tokenizer.IM_START | MASK).add(" assistant\n", True)
                 else:
@@ -247,17 +255,17 @@ class Tasks:
                 t.add("\n" if self.rng.rand() < 0.7 else "\n\n")
                 t.fact(self.pick(ZH_OPEN if zh else OPEN), n, k, v, True, False).add("。" if zh else ".")
             tail.append(t.ids)
-        head = Text(self.sp).put(tokenizer.BOS)
-        if chat:
-            head.put(tokenizer.IM_START | MASK).add(" user\n", True)
-            if self.rng.rand() < 0.7:
-                head.add(self.pick(INTROS) + "\n\n", True)
-        else:
-            head.add(" ")
-        room = length - len(head.ids) - sum(len(f[3]) for f in facts)
+        return tail
+
+    def found(self, length):
+        """Facts in a text, then questions."""
+        zh, chat = self.rng.rand() < 0.12, self.rng.rand() < 0.6
+        facts = self.facts(1 + self.rng.randint(10), zh)
+        tail, head = self.questions(facts, chat, zh), self.head(chat)
+        room = length - len(head) - sum(len(f[3]) for f in facts)
         while sum(map(len, tail)) > room // 2 and len(tail) > 1:
             tail.pop()
-        return head.ids + self.hide([f[3] for f in facts], length - len(head.ids) - sum(map(len, tail)), zh) + sum(tail, [])
+        return head + self.hide([f[3] for f in facts], length - len(head) - sum(map(len, tail)), zh) + sum(tail, [])
 
     def lines(self, length):
         """Lines of keys and values, then questions."""

@@ -11,7 +11,8 @@ against the clock, pauses between runs not counted). Logs to RUN/log.csv, saves 
 when started again.
 
 Rows of 512 tokens, of 1,024 from --long-from on. With --gaps 0.5 every second row has jumps in its positions, so that distances
-up to the whole window are learned from short rows (arXiv:2309.10400).
+up to the whole window are learned from short rows (arXiv:2309.10400). From --sparse-from on each step also asks about a long document
+whose blocks are chosen as InfLLM v2 does (sparse.py).
 """
 import argparse
 import csv
@@ -26,8 +27,9 @@ import torch.multiprocessing as mp
 
 import checkpoint
 import model
+import sparse
 
-FIELDS = ["step", "tokens", "seconds", "lr", "loss", "valid_books", "valid_tasks", "tokens_per_second"]
+FIELDS = ["step", "tokens", "seconds", "lr", "loss", "valid_books", "valid_tasks", "found", "tokens_per_second"]
 MIX = "train=0.6,stories=0.1,instruct=0.05,chinese=0.04,tasks=0.21"
 
 
@@ -42,6 +44,9 @@ def arguments():
     ap.add_argument("--mix", default=MIX, help="shares of the rows")
     ap.add_argument("--long-from", type=float, default=0.6, help="part of the run after which rows have 1,024 tokens")
     ap.add_argument("--gaps", type=float, default=0.5, help="share of the rows with jumps in their positions")
+    ap.add_argument("--sparse-from", type=float, default=0.8, help="part of the run after which there are long documents")
+    ap.add_argument("--sparse-weight", type=float, default=0.3, help="of the loss on long documents, a token of a step being 1")
+    ap.add_argument("--refresh", type=int, default=8, help="steps that share the keys and values of one long document")
     ap.add_argument("--lr", type=float, default=2.5e-3, help="of the matrices")
     ap.add_argument("--embed-lr", type=float, default=5e-3, help="of the embedding and the norms")
     ap.add_argument("--last", type=float, default=0.0, help="part of the learning rate that is left at the end")
@@ -141,7 +146,7 @@ def work(rank, a, shared, gate):
     c, device = model.CONFIG, a.device
     load = lambda n: np.load(os.path.join(a.run, n + ".npy"), mmap_mode="r")
     valid, tasks = load("valid"), load("tasks")[-HELD_OUT:]
-    batches, n_valid = Batches(a, rank), a.valid_rows * a.processes
+    batches, documents, n_valid = Batches(a, rank), sparse.Documents(a, rank), a.valid_rows * a.processes
     chosen = [rows[np.linspace(0, len(rows) - 1, n_valid).astype(int)[rank::a.processes]] for rows in (valid, tasks)]
     flat, grads, numbers = shared["flat"], shared["grads"], shared["numbers"]
     weights = model.Weights(c, flat)
@@ -153,7 +158,7 @@ def work(rank, a, shared, gate):
 
     step, tokens, spent = (int(shared["start"][i]) for i in range(3))
     began, last_save, last_log, last_tokens = time.time() - spent, time.time(), time.time(), tokens
-    running, count = 0.0, 0
+    running, count, looked = 0.0, 0, False
     if rank == 0:
         log = open(os.path.join(a.run, "log.csv"), "a", newline="")
         writer = csv.writer(log)
@@ -180,7 +185,7 @@ def work(rank, a, shared, gate):
         if done >= 1:
             gate.wait()
             if rank == 0:
-                writer.writerow([step, tokens, int(seconds), 0, ""] + valid_losses(numbers, a.processes) + [""])
+                writer.writerow([step, tokens, int(seconds), 0, ""] + valid_losses(numbers, a.processes) + ["", ""])
                 log.close()
                 save(a, shared, step, tokens, seconds)
             return
@@ -188,6 +193,11 @@ def work(rank, a, shared, gate):
         n = int((model.targets(batch) != 0).sum())
         loss = model.loss_sum(c, half, batch, positions=positions)
         (loss / max(n, 1)).backward()
+        if done >= a.sparse_from:
+            found, n_found = documents.loss_sum(c, half, step)
+            (found * (a.sparse_weight / n_found)).backward()
+            numbers[58 + rank] = float(found) / n_found
+            looked = True
         with torch.no_grad():
             for k, t in half.items():
                 grad_views[k].copy_(t.grad)
@@ -224,7 +234,8 @@ def work(rank, a, shared, gate):
             now = time.time()
             writer.writerow([step, tokens, int(now - began), "%.6f" % lr, "%.4f" % (running / count)] +
                             (valid_losses(numbers, a.processes) if valid_due else ["", ""]) +
-                            [int((tokens - last_tokens) / (now - last_log))])
+                            ["%.4f" % numbers[58:58 + a.processes].mean() if looked else "",
+                             int((tokens - last_tokens) / (now - last_log))])
             log.flush()
             running, count, last_log, last_tokens = 0.0, 0, now, tokens
         gate.wait()
