@@ -3,7 +3,7 @@
 
     mix.py TEXT VOCAB RUN [--task-rows 8000] [--seed 1]     TEXT: the folder with the samples; RUN has train.npy
 
-Writes RUN/{stories,instruct,chinese,tasks,short}.npy, uint16 [rows, 1025] as data.py does. Bit 15 of a number (MASK) says that
+Writes RUN/stories_valid.txt and RUN/{stories,instruct,chinese,tasks,short}.npy, uint16 [rows, 1025] as data.py does. Bit 15 of a number (MASK) says that
 the token is read but is no target: the numbers of needles cannot be foretold, nor can what a user asks.
 
     stories   TinyStories, as text and as answers to "Tell a story about ..."
@@ -18,15 +18,15 @@ keys: with these forms the model is measured.
 """
 import argparse
 import json
+import multiprocessing
 import os
 import re
 
 import numpy as np
 
 import tokenizer
+from data import LENGTH, MASK
 
-LENGTH = 1024
-MASK = 0x8000
 HELD_BACK = 300  # stories at the end of the second sample, for measuring
 UNSEEN = set("amber basil cedar delta ember fjord garnet harbor indigo juniper kestrel lantern maple nectar onyx pepper quartz "
              "raven saffron tulip umber velvet willow zephyr special magic".split())
@@ -112,13 +112,16 @@ def subject(story, rng):
     return "%s %s" % ("an" if word[0] in "aeiou" else "a", word)
 
 
-def stories(sp, text_dir, rng):
+def stories(sp, text_dir, rng, valid):
+    """-> rows; the stories held back go to the file `valid`."""
     golden = read(os.path.join(text_dir, "..", "stories", "golden_ppl_stories.txt"))
     golden = re.sub(r"\s+", " ", golden)
     first = [s.strip() for s in read(os.path.join(text_dir, "tinystories_v1_sample.txt.xz")).split("<|endoftext|>")]
     second = [s.strip() for s in read(os.path.join(text_dir, "tinystories_v2_sample.txt.xz")).split("<|endoftext|>")]
     second = [s for s in second if s]
     held = set(second[-HELD_BACK:])
+    with open(valid, "w", encoding="utf-8") as f:
+        f.write((tokenizer.END_OF_BOOK + "\n").join(s + "\n" for s in second[-HELD_BACK:]))
     kept = [s for s in first + second[:-HELD_BACK]
             if len(s) > 100 and s not in held and re.sub(r"\s+", " ", s)[:200] not in golden]
     out = []
@@ -346,6 +349,19 @@ class Tasks:
         return np.pad(np.array(ids, np.uint16), (0, length - len(ids)))
 
 
+CHUNK = 500  # rows made with one seed
+
+
+def some_tasks(job):
+    """-> rows that are a task, and as many whose halves are"""
+    vocab, run, seed, n = job
+    load = lambda name: np.load(os.path.join(run, name + ".npy"), mmap_mode="r")
+    tasks = Tasks(tokenizer.load(vocab), load("train"), load("chinese"), np.random.RandomState(seed))
+    zero = np.zeros(1, np.uint16)  # the last token of a row is but a target
+    return (np.stack([np.concatenate([tasks.row(LENGTH), zero]) for _ in range(n)]),
+            np.stack([np.concatenate([tasks.row(LENGTH // 2), tasks.row(LENGTH // 2), zero]) for _ in range(n)]))
+
+
 def main():
     ap = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     ap.add_argument("text")
@@ -356,13 +372,16 @@ def main():
     a = ap.parse_args()
     sp, rng = tokenizer.load(a.vocab), np.random.RandomState(a.seed)
     made = {"chinese": chinese(sp, a.text, rng)}
-    made["stories"], made["instruct"] = stories(sp, a.text, rng), instruct(sp, a.text, rng)
-    tasks = Tasks(sp, np.load(os.path.join(a.run, "train.npy"), mmap_mode="r"), made["chinese"], rng)
-    zero = np.zeros(1, np.uint16)  # the last token of a row is but a target
-    made["tasks"] = np.stack([np.concatenate([tasks.row(LENGTH), zero]) for _ in range(a.task_rows)])
-    made["short"] = np.stack([np.concatenate([tasks.row(LENGTH // 2), tasks.row(LENGTH // 2), zero]) for _ in range(a.task_rows)])
+    made["stories"], made["instruct"] = stories(sp, a.text, rng, os.path.join(a.run, "stories_valid.txt")), instruct(sp, a.text, rng)
     for name, rows in made.items():
         np.save(os.path.join(a.run, name + ".npy"), rows)
+    with multiprocessing.Pool() as pool:
+        parts = pool.map(some_tasks, [(a.vocab, a.run, a.seed + 1 + i, min(CHUNK, a.task_rows - i))
+                                      for i in range(0, a.task_rows, CHUNK)])
+    made["tasks"], made["short"] = (np.concatenate(p) for p in zip(*parts))
+    for name, rows in made.items():
+        if name in ("tasks", "short"):
+            np.save(os.path.join(a.run, name + ".npy"), rows)
         print("%-9s %6d rows, %.1f M tokens" % (name, len(rows), np.count_nonzero(rows) / 1e6), flush=True)
 
 

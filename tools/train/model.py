@@ -9,6 +9,8 @@ import math
 import torch
 import torch.nn.functional as F
 
+from data import MASK
+
 ORIGINAL_POSITIONS, POSITIONS = 512, 32768  # the first: the distances that rows without gaps are full of
 
 
@@ -23,7 +25,7 @@ def stretch_factors(half, theta, original, positions, slow=1, fast=32):
     return out
 
 
-FACTORS = stretch_factors(16, 10000.0, ORIGINAL_POSITIONS, POSITIONS)
+FACTORS = stretch_factors(16, 10000.0, ORIGINAL_POSITIONS, POSITIONS)  # of heads 32 wide
 CONFIG = {
     "architectures": ["MiniCPMForCausalLM"], "model_type": "minicpm", "vocab_size": 5120,
     "hidden_size": 256, "intermediate_size": 512, "num_hidden_layers": 5,
@@ -36,7 +38,10 @@ CONFIG = {
     "sparse_config": {"kernel_size": 32, "kernel_stride": 16, "init_blocks": 1, "block_size": 64, "window_size": 512,
                       "topk": 16, "use_nope": False, "dense_len": 2048},
 }
-MASK = 0x8000  # a token with this bit is read and is no target
+SIZES = {  # parameters -> what is different
+    "4m": {},
+    "8m": {"hidden_size": 320, "intermediate_size": 896, "num_hidden_layers": 6, "num_attention_heads": 10},
+}
 
 
 def shapes(c):
@@ -100,7 +105,8 @@ class Loss(torch.autograd.Function):
     Works in stretches of rows, and makes the gradients on the way."""
 
     @staticmethod
-    def forward(ctx, hidden, embed, target, rows=1024):
+    def forward(ctx, hidden, embed, target):
+        rows = 16384 if hidden.is_cuda else 1024
         total, gh, ge = 0.0, torch.empty_like(hidden), torch.zeros(embed.shape, device=hidden.device)
         for i in range(0, len(hidden), rows):
             h, t = hidden[i:i + rows], target[i:i + rows]
@@ -120,7 +126,7 @@ class Loss(torch.autograd.Function):
     @staticmethod
     def backward(ctx, g):
         gh, ge = ctx.saved_tensors
-        return gh * g, ge * g, None, None
+        return gh * g, ge * g, None
 
 
 def rope_tables(c, positions):

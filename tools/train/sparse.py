@@ -16,6 +16,7 @@ import torch.nn.functional as F
 import mix
 import model
 import tokenizer
+from data import MASK
 
 WINDOW = 1024
 LENGTHS = (4, 8, 16, 32)  # windows of a document
@@ -86,7 +87,7 @@ class Documents:
         for i in range(self.n):
             facts = self.facts(1 + rng.randint(3)) if rng.rand() < 0.3 else []
             ids.append((head if i == 0 else []) + self.tasks.hide([f[3] for f in facts], WINDOW - (len(head) if i == 0 else 0)))
-        self.head, self.ids = head, torch.tensor(ids) % model.MASK
+        self.head, self.ids = head, torch.tensor(ids) % MASK
         layers = c["num_hidden_layers"]
         kept = [([], []) for _ in range(layers)]
 
@@ -131,7 +132,7 @@ class Documents:
             live.append((k, v))
             return model.attend(q, k, v)
 
-        model.hidden(c, w, windows % model.MASK, compute, positions=at.to(device), attention=keep)
+        model.hidden(c, w, windows % MASK, compute, positions=at.to(device), attention=keep)
         where = torch.tensor(slots, device=device)
 
         def attention(n, q, k, v):
@@ -139,7 +140,7 @@ class Documents:
                      for old, new, own in zip(self.kept[n], live[n], (k, v))]
             return attend(c["sparse_config"], q[0], *whole, self.n * WINDOW)[None]
 
-        h = model.hidden(c, w, row[:, :-1] % model.MASK, compute, attention=attention,
+        h = model.hidden(c, w, row[:, :-1] % MASK, compute, attention=attention,
                          positions=torch.arange(END, device=device) + self.n * WINDOW)
         t = model.targets(row).reshape(-1)
         return model.Loss.apply(h.reshape(-1, h.shape[-1]), w["embed"], t), max(1, int((t != 0).sum()))

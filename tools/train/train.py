@@ -37,6 +37,7 @@ def arguments():
     ap = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     ap.add_argument("run")
     ap.add_argument("--from", dest="begin", metavar="CHECKPOINT", help="weights to begin with; its vocabulary may be shorter")
+    ap.add_argument("--size", choices=model.SIZES, default="4m")
     ap.add_argument("--minutes", type=float)
     ap.add_argument("--steps", type=int, default=6000)
     ap.add_argument("--processes", type=int, default=2)
@@ -46,6 +47,7 @@ def arguments():
     ap.add_argument("--gaps", type=float, default=0.5, help="share of the rows with jumps in their positions")
     ap.add_argument("--sparse-from", type=float, default=0.8, help="part of the run after which there are long documents")
     ap.add_argument("--sparse-weight", type=float, default=0.3, help="of the loss on long documents, a token of a step being 1")
+    ap.add_argument("--documents", type=int, default=1, help="long ones a step and process")
     ap.add_argument("--refresh", type=int, default=8, help="steps that share the keys and values of one long document")
     ap.add_argument("--lr", type=float, default=2.5e-3, help="of the matrices")
     ap.add_argument("--embed-lr", type=float, default=5e-3, help="of the embedding and the norms")
@@ -143,10 +145,11 @@ def shares(c, weights, processes):
 
 def work(rank, a, shared, gate):
     torch.set_num_threads(1)
-    c, device = model.CONFIG, a.device
+    c, device = config(a), a.device
     load = lambda n: np.load(os.path.join(a.run, n + ".npy"), mmap_mode="r")
     valid, tasks = load("valid"), load("tasks")[-HELD_OUT:]
-    batches, documents, n_valid = Batches(a, rank), sparse.Documents(a, rank), a.valid_rows * a.processes
+    batches, n_valid = Batches(a, rank), a.valid_rows * a.processes
+    documents = [sparse.Documents(a, rank * a.documents + i) for i in range(a.documents)]
     chosen = [rows[np.linspace(0, len(rows) - 1, n_valid).astype(int)[rank::a.processes]] for rows in (valid, tasks)]
     flat, grads, numbers = shared["flat"], shared["grads"], shared["numbers"]
     weights = model.Weights(c, flat)
@@ -194,10 +197,11 @@ def work(rank, a, shared, gate):
         loss = model.loss_sum(c, half, batch, positions=positions)
         (loss / max(n, 1)).backward()
         if done >= a.sparse_from:
-            found, n_found = documents.loss_sum(c, half, step)
-            (found * (a.sparse_weight / n_found)).backward()
-            numbers[58 + rank] = float(found) / n_found
-            looked = True
+            numbers[58 + rank], looked = 0, True
+            for d in documents:
+                found, n_found = d.loss_sum(c, half, step)
+                (found * (a.sparse_weight / n_found / len(documents))).backward()
+                numbers[58 + rank] += float(found) / n_found / len(documents)
         with torch.no_grad():
             for k, t in half.items():
                 grad_views[k].copy_(t.grad)
@@ -252,8 +256,12 @@ def save(a, shared, step, tokens, seconds):
     """Called by process 0 while the other one waits or only reads."""
     path = os.path.join(a.run, "state.pt")
     state = {k: shared[k].cpu().clone() for k in ("flat", "m", "v")}
-    torch.save({"config": model.CONFIG, "step": step, "tokens": tokens, "seconds": seconds, **state}, path + ".new")
+    torch.save({"config": config(a), "step": step, "tokens": tokens, "seconds": seconds, **state}, path + ".new")
     os.replace(path + ".new", path)
+
+
+def config(a):
+    return {**model.CONFIG, **model.SIZES[a.size]}
 
 
 def grow(weights, path):
@@ -270,9 +278,9 @@ def grow(weights, path):
 
 def main():
     a = arguments()
-    gpu = a.device != "cpu"
-    a.processes = 1 if gpu else a.processes
-    n = model.count(model.CONFIG)
+    a.processes = a.processes if a.device == "cpu" else 1
+    c = config(a)
+    n = model.count(c)
     shared = {"flat": torch.zeros(n), "m": torch.zeros(n), "v": torch.zeros(n), "grads": torch.zeros(a.processes, n)}
     path, start = os.path.join(a.run, "state.pt"), [0, 0, 0]
     if os.path.exists(path):
@@ -281,15 +289,15 @@ def main():
             shared[k].copy_(state[k])
         start = [state["step"], state["tokens"], state["seconds"]]
     else:
-        weights = model.Weights(model.CONFIG, shared["flat"])
+        weights = model.Weights(c, shared["flat"])
         weights.init(a.seed)
         if a.begin:
             grow(weights, a.begin)
     print("%d parameters, from step %d" % (n, start[0]), flush=True)
-    shared = {k: t.to(a.device) if gpu else t.share_memory_() for k, t in shared.items()}
+    shared = {k: t.share_memory_() if a.device == "cpu" else t.to(a.device) for k, t in shared.items()}
     shared["numbers"] = torch.zeros(64, dtype=torch.float64).share_memory_()
     shared["start"] = torch.tensor(start, dtype=torch.float64)
-    if gpu:
+    if a.processes == 1:
         work(0, a, shared, threading.Barrier(1))
     else:
         mp.spawn(work, (a, shared, mp.get_context("spawn").Barrier(a.processes)), nprocs=a.processes)
