@@ -36,6 +36,12 @@ static const struct {
      "\"then\":{\"type\":\"array\",\"items\":{\"$ref\":\"#/$defs/step\"}}}}}}"},
     {"schema: short strings", nct_grammar_add_schema,
      "{\"type\":\"array\",\"items\":{\"type\":\"string\",\"maxLength\":40}}"},
+    {"schema: longer strings", nct_grammar_add_schema,
+     "{\"type\":\"array\",\"items\":{\"type\":\"object\",\"required\":[\"title\",\"text\"],\"properties\":{"
+     "\"title\":{\"type\":\"string\",\"minLength\":10,\"maxLength\":60},"
+     "\"text\":{\"type\":\"string\",\"maxLength\":400}}}}"},
+    {"gbnf: counted words", nct_grammar_add_gbnf,
+     "root ::= line{3,30}\nline ::= word (\" \" word){2,19} \".\\n\"\nword ::= [A-Za-z]{1,24}\n"},
     {"gbnf: arithmetic", nct_grammar_add_gbnf,
      "root ::= (expr \"=\" ws term \"\\n\")+\nexpr ::= term ([-+*/] term)*\n"
      "term ::= ident | num | \"(\" ws expr \")\" ws\nident ::= [a-z] [a-z0-9_]* ws\nnum ::= [0-9]+ ws\nws "

@@ -3,9 +3,10 @@
  *
  *   mkmodel SHAPE OUT [--gguf] [--layers N]
  *
- * SHAPE: minicpm4-0.5b, minicpm4-8b or bitcpm4-1b, or a draft head for the 8B: minicpm4-8b-eagle. OUT is a directory (GPTQ INT4, group 128, float16
- * embedding and head) or, with --gguf, a file (Q4_0 layers, Q8_0 embedding and head). --layers cuts the
- * depth. bitcpm4-1b is written as bfloat16 with ternary values per group of 128, as published.
+ * SHAPE: minicpm4-0.5b, minicpm4-8b or bitcpm4-1b, or a draft head for one of the first two: with -eagle or -eagle3
+ * after its name. OUT is a directory (GPTQ INT4, group 128, float16 embedding and head) or, with --gguf, a file (Q4_0
+ * layers, Q8_0 embedding and head; no draft heads). --layers cuts the depth. bitcpm4-1b is written as bfloat16 with
+ * ternary values per group of 128, as published.
  */
 #include <errno.h>
 #include <inttypes.h>
@@ -19,20 +20,26 @@
 
 #include "base/num.h"
 
+enum form { MODEL, EAGLE, EAGLE3 };
+
 struct shape {
     const char *name;
     size_t hidden, intermediate, layers, heads, kv_heads;
     double dim_model_base;
-    bool tied, ternary, is_draft;
+    bool tied, ternary;
+    enum form form;
 };
 
 static const struct shape shapes[] = {
-    {"minicpm4-0.5b", 1024, 4096, 24, 16, 2, 256, true, false, false},
-    {"minicpm4-8b", 4096, 16384, 32, 32, 2, 256, false, false, false},
-    {"minicpm4-8b-eagle", 4096, 16384, 1, 32, 2, 256, false, false, true},
-    {"bitcpm4-1b", 1536, 3840, 52, 24, 8, 256, true, true, false},
+    {"minicpm4-0.5b", 1024, 4096, 24, 16, 2, 256, true, false, MODEL},
+    {"minicpm4-0.5b-eagle", 1024, 4096, 1, 16, 2, 256, false, false, EAGLE},
+    {"minicpm4-0.5b-eagle3", 1024, 4096, 1, 16, 2, 256, false, false, EAGLE3},
+    {"minicpm4-8b", 4096, 16384, 32, 32, 2, 256, false, false, MODEL},
+    {"minicpm4-8b-eagle", 4096, 16384, 1, 32, 2, 256, false, false, EAGLE},
+    {"minicpm4-8b-eagle3", 4096, 16384, 1, 32, 2, 256, false, false, EAGLE3},
+    {"bitcpm4-1b", 1536, 3840, 52, 24, 8, 256, true, true, MODEL},
 };
-enum { VOCAB = 73448, GROUP = 128, WINDOW = 32768 };
+enum { VOCAB = 73448, DRAFT_VOCAB = 32000, GROUP = 128, WINDOW = 32768 };
 
 static _Noreturn void die(const char *what) {
     fprintf(stderr, "mkmodel: %s: %s\n", what, strerror(errno));
@@ -63,7 +70,7 @@ static const double CODE_STD = 3.24;
 
 /* ------------------------------------------------------------------ tensors, listed first, written second */
 
-enum kind { LINEAR, TABLE, NORM };
+enum kind { LINEAR, TABLE, NORM, OFFSETS };
 
 struct tensor {
     char name[96];
@@ -103,21 +110,26 @@ static void list_all(const struct shape *s, bool gguf) {
         list(gguf ? "output" : "lm_head", 0, TABLE, VOCAB, s->hidden, head_gain);
 }
 
-/* One layer and what leads into it, with the names of GPTQ files. */
+/* One layer and what leads into it, with the names of GPTQ files. EAGLE-3: queries, keys and values are made of two
+ * vectors, and a vocabulary, a norm and a head are its own. */
 static void list_head(const struct shape *s) {
-    size_t h = s->hidden, kv = h / s->heads * s->kv_heads;
-    list("fc", 0, LINEAR, h, 2 * h, 1);
-    list("input_norm1", 0, NORM, 1, h, 1);
-    list("input_norm2", 0, NORM, 1, h, 1);
+    size_t h = s->hidden, kv = h / s->heads * s->kv_heads, third = s->form == EAGLE3, in = third ? 2 * h : h;
+    list("fc", 0, LINEAR, h, third ? 3 * h : 2 * h, 1);
+    list(third ? "model.layers.%d.hidden_norm" : "input_norm1", 0, NORM, 1, h, 1);
+    list(third ? "norm" : "input_norm2", 0, NORM, 1, h, 1);
     list("model.layers.%d.input_layernorm", 0, NORM, 1, h, 1);
     list("model.layers.%d.post_attention_layernorm", 0, NORM, 1, h, 1);
-    list("model.layers.%d.self_attn.q_proj", 0, LINEAR, h, h, 1.2);
-    list("model.layers.%d.self_attn.k_proj", 0, LINEAR, kv, h, 1.2);
-    list("model.layers.%d.self_attn.v_proj", 0, LINEAR, kv, h, 1);
+    list("model.layers.%d.self_attn.q_proj", 0, LINEAR, h, in, 1.2);
+    list("model.layers.%d.self_attn.k_proj", 0, LINEAR, kv, in, 1.2);
+    list("model.layers.%d.self_attn.v_proj", 0, LINEAR, kv, in, 1);
     list("model.layers.%d.self_attn.o_proj", 0, LINEAR, h, h, 1);
     list("model.layers.%d.mlp.gate_proj", 0, LINEAR, s->intermediate, h, 1.2);
     list("model.layers.%d.mlp.up_proj", 0, LINEAR, s->intermediate, h, 1);
     list("model.layers.%d.mlp.down_proj", 0, LINEAR, h, s->intermediate, 1.2);
+    if (third) {
+        list("lm_head", 0, TABLE, DRAFT_VOCAB, h, 2.5);
+        list("d2t", 0, OFFSETS, DRAFT_VOCAB, 1, 1);
+    }
 }
 
 static void put(FILE *f, const void *data, size_t n) {
@@ -135,6 +147,11 @@ struct part {
 };
 
 static size_t parts_of(const struct tensor *t, const struct shape *s, struct part part[4]) {
+    if (t->kind == OFFSETS) {
+        part[0] = (struct part){"", "I64", {t->n_out, 0}, t->n_out * 8};
+        snprintf(part[0].name, sizeof part[0].name, "%.90s", t->name);
+        return 1;
+    }
     if (t->kind != LINEAR || s->ternary) {
         const char *dtype = s->ternary ? "BF16" : "F16";
         part[0] = (struct part){"", dtype, {t->n_out, t->n_in}, t->n_out * t->n_in * 2};
@@ -162,6 +179,12 @@ static void write_floats(FILE *f, const struct tensor *t, bool bf16) {
         put(f, row, t->n_in * 2);
     }
     free(row);
+}
+
+/* Rows of the draft's head are spread evenly over the vocabulary. */
+static void write_offsets(FILE *f, const struct tensor *t) {
+    for (size_t i = 0; i < t->n_out; i++)
+        put(f, &(int64_t){(int64_t)(i * VOCAB / t->n_out - i)}, 8);
 }
 
 /* Values -s, 0 and +s per group: the weights of a ternary model, de-quantized as they are published. */
@@ -231,7 +254,9 @@ static void write_safetensors(const struct shape *s, const char *dir) {
     put(f, header, n);
     for (size_t i = 0; i < n_tensors; i++) {
         const struct tensor *t = &tensors[i];
-        if (t->kind == LINEAR && s->ternary)
+        if (t->kind == OFFSETS)
+            write_offsets(f, t);
+        else if (t->kind == LINEAR && s->ternary)
             write_ternary(f, t);
         else if (t->kind == LINEAR)
             write_gptq(f, t);
@@ -260,6 +285,8 @@ static void write_config(const struct shape *s, const char *dir) {
         fprintf(f, "]");
     }
     fprintf(f, "}");
+    if (s->form == EAGLE3)
+        fprintf(f, ",\n\"draft_vocab_size\":%d", DRAFT_VOCAB);
     if (!s->ternary)
         fprintf(f, ",\n\"quantization_config\":{\"quant_method\":\"gptq\",\"bits\":4,\"group_size\":%d,\"sym\":true,"
                    "\"desc_act\":false,\"checkpoint_format\":\"gptq\"}", GROUP);
@@ -441,24 +468,24 @@ int main(int argc, char **argv) {
         if (strcmp(shapes[i].name, name) == 0)
             found = &shapes[i];
     if (!found || !out) {
-        fprintf(stderr, "usage: mkmodel minicpm4-0.5b|minicpm4-8b|minicpm4-8b-eagle|bitcpm4-1b OUT [--gguf] [--layers N]\n");
+        fprintf(stderr, "usage: mkmodel minicpm4-0.5b[-eagle|-eagle3]|minicpm4-8b[-eagle|-eagle3]|bitcpm4-1b OUT [--gguf] [--layers N]\n");
         return 2;
     }
     struct shape s = *found;
     if (layers > 0 && layers < s.layers)
         s.layers = layers;
-    if (s.is_draft)
+    if (s.form != MODEL)
         list_head(&s);
     else
         list_all(&s, gguf);
-    if (gguf && !s.is_draft) {
+    if (gguf && s.form == MODEL) {
         write_gguf(&s, out);
     } else {
         if (mkdir(out, 0777) != 0 && errno != EEXIST)
             die(out);
         write_safetensors(&s, out);
         write_config(&s, out);
-        if (!s.is_draft)
+        if (s.form == MODEL)
             write_tokenizer(out);
     }
     printf("%s\n", out);

@@ -75,6 +75,10 @@ static nct_status make(nct_constraint *c, const uint64_t *banned, uint32_t root,
     }
     NCT_TRY(nct_alloc(&q, p->longest + 1, sizeof *c->at, err));
     c->at = q;
+    NCT_TRY(nct_alloc(&q, p->longest + 1, sizeof *c->count, err));
+    c->count = q;
+    NCT_TRY(nct_alloc(&q, p->longest + 1, sizeof *c->behind, err));
+    c->behind = q;
     for (size_t i = 0; i < p->n_eos; i++)
         c->has_eos = c->has_eos || !banned || !nct_bit(banned, p->eos[i]);
     find_available(c, available);
@@ -118,6 +122,8 @@ void nct_constraint_close(nct_constraint *c) {
     nct_free(c->banned);
     nct_free(c->mask);
     nct_free(c->at);
+    nct_free(c->count);
+    nct_free(c->behind);
     nct_free(c->found);
     nct_free(c->leave);
     nct_free(c->stack);

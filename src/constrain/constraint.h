@@ -24,17 +24,23 @@ typedef struct nct_found {
     uint32_t set;
 } nct_found;
 
-/** What was found of a set with holes. Tokens of class k: token[first[k] .. first[k + 1]), which lead to set[k]. */
+/** What was found of a set with holes. Tokens of class k: token[first[k] .. first[k + 1]), which lead to set[k].
+ *  Or of the units of a repetition (view.c): a class is so many units and a place in the next, and has no set. */
 typedef struct nct_shape {
     uint64_t *bits;
     int32_t *token;
     uint32_t *first, *set;
     size_t n_classes, n_tokens;
     struct nct_leave {
-        uint32_t node, hole; /* of the tree of pieces, below which tokens go on in the frame */
+        uint32_t node,
+            to; /* of the tree of pieces, below which tokens go on in the frame of this hole; of a run: at
+                              which they leave after so many units */
     } * leave;
     size_t n_leaves;
-    bool cut; /* the walk was longer than is allowed: some tokens are missing */
+    char *unit; /* [n_unit] the shortest; NULL: no run */
+    size_t n_unit;
+    uint32_t n_units; /* of a token, at most */
+    bool cut;         /* the walk was longer than is allowed: some tokens are missing */
 } nct_shape;
 
 /** The same in a context. */
@@ -65,7 +71,10 @@ struct nct_constraint {
     uint64_t *mask; /* [n_words] the last one given out */
     nct_error fault;
     /* of a walk */
-    uint32_t *at; /* [longest + 1] sets by depth */
+    uint32_t *at, *count; /* [longest + 1] sets by depth, units by depth */
+    uint32_t *behind;     /* [longest + 1] sets by units */
+    uint32_t
+        *run; /* [nodes] the shape of units that begin there, if they are a run; NULL: none was asked for */
     nct_found *found;
     size_t n_found, found_capacity;
     struct nct_leave *leave;
@@ -79,6 +88,13 @@ static inline bool nct_bit(const uint64_t *bits, int32_t id) { return bits[id >>
 static inline void nct_bit_set(uint64_t *bits, int32_t id) { bits[id >> 6] |= (uint64_t)1 << (id & 63); }
 static inline void nct_bit_clear(uint64_t *bits, int32_t id) { bits[id >> 6] &= ~((uint64_t)1 << (id & 63)); }
 
+static inline bool nct_constraint_bans(const nct_constraint *c, int32_t token) {
+    return c->banned && nct_bit(c->banned, token);
+}
+static inline bool nct_constraint_failed(const nct_constraint *c) {
+    return c->fault.status != NCT_OK || nct_states_fault(c->states)->status != NCT_OK;
+}
+
 /** Opens a constraint over a tokenizer. `banned` [n_words] or NULL is copied. Takes the grammar over, also if it fails;
  *  `root` is the answer's rule, to which the ones with thinking are added here. `name` begins the errors. */
 nct_status nct_constraint_make(const nct_pieces *pieces, const uint64_t *banned, nct_grammar *grammar,
@@ -89,6 +105,10 @@ void nct_constraint_forget(nct_constraint *c);
 void nct_constraint_tidy(nct_constraint *c);
 /** Walks the longest ways of steps to come now, for 50 ms at most; results do not depend on it. */
 void nct_constraint_warm(nct_constraint *c, bool thinking);
+/** Where all tokens lead from a set, until the next call; NULL after a failure (fault). */
+const nct_view *nct_constraint_view(nct_constraint *c, uint32_t set);
+void nct_shape_reset(nct_shape *shape);
+void nct_view_reset(nct_view *view);
 /** Fewest tokens from a set to the end of a text. */
 uint32_t nct_constraint_tokens(nct_constraint *c, uint32_t set);
 /** Writes the mask of a set with so many tokens left, this one included; NULL after a failure (fault). */

@@ -4,6 +4,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+enum { COUNTED = 5 }; /* times or more: the unit is known as such */
+
 void nct_grammar_fail(nct_grammar *g, nct_status status, const char *fmt, ...) {
     va_list args;
     if (nct_grammar_failed(g))
@@ -98,6 +100,8 @@ uint32_t nct_grammar_one_of(nct_grammar *g, uint32_t from, const char *list) {
 }
 
 uint32_t nct_grammar_times(nct_grammar *g, uint32_t from, uint32_t rule, size_t low, size_t high) {
+    if (!nct_grammar_failed(g) && (low >= COUNTED || (high >= COUNTED && high != SIZE_MAX)))
+        g->rule[rule].counted = true;
     for (size_t i = 0; i < low && !nct_grammar_failed(g); i++)
         from = nct_grammar_then(g, from, rule);
     uint32_t end = nct_grammar_node(g);
@@ -111,6 +115,54 @@ uint32_t nct_grammar_times(nct_grammar *g, uint32_t from, uint32_t rule, size_t 
         nct_grammar_skip(g, from, end);
     }
     return end;
+}
+
+/* ------------------------------------------------------------------ whole numbers as digits */
+
+/* n digits, all of them possible: one chain a number. */
+static uint32_t free_digits(nct_grammar *g, uint32_t *chain, int n) {
+    if (n > 0 && chain[n] == UINT32_MAX) {
+        chain[n] = nct_grammar_node(g);
+        nct_grammar_bytes(g, chain[n], '0', '9', free_digits(g, chain, n - 1));
+    }
+    return chain[n];
+}
+
+/* Numbers low to high of n digits; unit: 10^(n - 1). */
+static void add_digits(nct_grammar *g, uint32_t from, uint64_t low, uint64_t high, uint64_t unit, int n,
+                       uint32_t *chain) {
+    for (uint64_t d = n ? low / unit : 1; n && d <= high / unit && !nct_grammar_failed(g); d++) {
+        uint64_t l = d == low / unit ? low % unit : 0, h = d == high / unit ? high % unit : unit - 1;
+        uint32_t next = l == 0 && h == unit - 1 ? free_digits(g, chain, n - 1) : nct_grammar_node(g);
+        nct_grammar_bytes(g, from, (uint8_t)('0' + d), (uint8_t)('0' + d), next);
+        if (l > 0 || h < unit - 1)
+            add_digits(g, next, l, h, unit / 10, n - 1, chain);
+    }
+}
+
+static void add_magnitudes(nct_grammar *g, uint32_t from, uint64_t low, uint64_t high, uint32_t to) {
+    uint32_t chain[20] = {to};
+    uint64_t unit = 1; /* 10^(n - 1) */
+    memset(chain + 1, 0xff, sizeof chain - sizeof *chain);
+    for (int n = 1; n < 19 && unit <= high; n++, unit *= 10) {
+        uint64_t l = n == 1 || low > unit ? low : unit, h = high < unit * 10 ? high : unit * 10 - 1;
+        if (l <= h)
+            add_digits(g, from, l, h, unit, n, chain);
+    }
+    if (low == 0 && high == 0)
+        nct_grammar_bytes(g, from, '0', '0', to);
+}
+
+uint32_t nct_grammar_integer(nct_grammar *g, uint32_t from, int64_t low, int64_t high) {
+    uint32_t to = nct_grammar_node(g);
+    if (low < 0) {
+        uint32_t minus = nct_grammar_node(g);
+        nct_grammar_bytes(g, from, '-', '-', minus);
+        add_magnitudes(g, minus, high < 0 ? (uint64_t)-high : 1, (uint64_t)-low, to);
+    }
+    if (high >= 0)
+        add_magnitudes(g, from, low > 0 ? (uint64_t)low : 0, (uint64_t)high, to);
+    return to;
 }
 
 /* ------------------------------------------------------------------ characters as bytes */

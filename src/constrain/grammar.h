@@ -41,6 +41,7 @@ typedef struct nct_call {
 typedef struct nct_rule {
     uint32_t start, end;
     uint32_t rank; /* callers before callees, as far as no byte is between */
+    bool counted;  /* a unit of a counted repetition, which is not copied into it: view.c knows it again */
 } nct_rule;
 
 typedef struct nct_grammar {
@@ -89,6 +90,8 @@ uint32_t nct_grammar_class(nct_grammar *g, uint32_t from, nct_char_range *range,
 uint32_t nct_grammar_one_of(nct_grammar *g, uint32_t from, const char *list);
 /** A rule low to high times; high SIZE_MAX: without end. */
 uint32_t nct_grammar_times(nct_grammar *g, uint32_t from, uint32_t rule, size_t low, size_t high);
+/** A whole number in decimal digits, without more zeros than it needs; low <= high, both included. */
+uint32_t nct_grammar_integer(nct_grammar *g, uint32_t from, int64_t low, int64_t high);
 
 /** Ends building; bytes that are not `available` [256] are taken for impossible (NULL: all are). The first failure so
  *  far; NCT_E_ARGUMENT also for left recursion, and where rule `root` can produce nothing. */

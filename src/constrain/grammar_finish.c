@@ -126,7 +126,8 @@ static nct_status inline_pass(nct_grammar *g, bool *more, nct_error *err) {
     if (status == NCT_OK)
         status = sort_edges(g, RULE, g->n_rules, &of, err);
     for (uint32_t r = 0; status == NCT_OK && r < g->n_rules; r++) {
-        size_t n = of.first[r] < of.first[r + 1] ? list_small(g, &out, n_nodes, r, node) : 0;
+        size_t n =
+            of.first[r] < of.first[r + 1] && !g->rule[r].counted ? list_small(g, &out, n_nodes, r, node) : 0;
         for (uint32_t i = of.first[r]; n && i < of.first[r + 1] && !nct_grammar_failed(g); i++) {
             copy_rule(g, &out, node, n, &g->edge[of.edge[i]]);
             *more = true;

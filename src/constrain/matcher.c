@@ -21,10 +21,6 @@ static nct_status fault_of(const nct_constraint *c, nct_error *err) {
     return nct_fail(err, fault->status, "%s", fault->text);
 }
 
-static bool has_fault(const nct_constraint *c) {
-    return c->fault.status != NCT_OK || nct_states_fault(c->states)->status != NCT_OK;
-}
-
 /* Stands where the tokens lead to, whatever was forgotten. */
 static nct_status find_place(nct_matcher *m, nct_error *err) {
     nct_constraint *c = m->c;
@@ -37,7 +33,7 @@ static nct_status find_place(nct_matcher *m, nct_error *err) {
         m->set = nct_states_step(c->states, m->set, (uint8_t)m->prefix[i]);
     for (size_t i = 0; i < m->n && m->set; i++)
         m->set = nct_constraint_follow(c, m->set, m->token[i]);
-    return has_fault(c) ? fault_of(c, err) : NCT_OK;
+    return nct_constraint_failed(c) ? fault_of(c, err) : NCT_OK;
 }
 
 static nct_status refuse(const nct_matcher *m, uint32_t least, bool far, nct_error *err) {
@@ -64,7 +60,7 @@ static nct_status open_matcher(nct_matcher *m, const nct_matcher_options *o, nct
     m->c->is_warm[m->think] = true;
     if (least > m->n_max)
         NCT_TRY(nct_constraint_search(m->c, m->set, m->n_max, &m->path, &m->n_path, &far, err));
-    if (has_fault(m->c))
+    if (nct_constraint_failed(m->c))
         return fault_of(m->c, err);
     return least > m->n_max && m->n_path == 0 ? refuse(m, least, far, err) : NCT_OK;
 }
@@ -129,7 +125,7 @@ nct_status nct_matcher_take(nct_matcher *m, int32_t id, nct_error *err) {
         return NCT_OK;
     }
     uint32_t next = nct_constraint_follow(c, m->set, id);
-    if (has_fault(c))
+    if (nct_constraint_failed(c))
         return fault_of(c, err);
     if (!next)
         return nct_fail(err, NCT_E_ARGUMENT, "token %d does not agree with the constraint", id);
@@ -147,7 +143,7 @@ bool nct_matcher_has_room(nct_matcher *m, const int32_t *ids, size_t n_ids) {
     for (size_t i = 0; i < n_ids && set; i++)
         set = nct_constraint_follow(m->c, set, ids[i]);
     uint32_t least = set ? nct_constraint_tokens(m->c, set) : NCT_GRAMMAR_NEVER;
-    return set && m->n + n_ids + (least ? least : 1) <= m->n_max && !has_fault(m->c);
+    return set && m->n + n_ids + (least ? least : 1) <= m->n_max && !nct_constraint_failed(m->c);
 }
 
 bool nct_matcher_is_done(nct_matcher *m) {

@@ -369,6 +369,49 @@ static void add_object(reader *r, const nct_json *schema, uint32_t rule) {
     nct_grammar_skip(g, nct_grammar_literal(g, last, "}", 1), end_of(r, rule));
 }
 
+/* ------------------------------------------------------------------ numbers */
+
+/* The nearest whole number inside a bound and its exclusive twin. */
+static int64_t take_bound(reader *r, const nct_json *schema, const char *name, const char *exclusive,
+                          int sign) {
+    double most = 999999999999999, bound = most; /* which a double holds, and all below it */
+    for (int i = 0; i < 2; i++) {
+        const char *word = i ? exclusive : name;
+        const nct_json *k = nct_json_get(schema, word);
+        if (k && !nct_json_is_number(k))
+            complain(r, "expected a number", word);
+        if (!k || failed(r))
+            continue;
+        double v = nct_json_number(k, 0) * sign, whole = floor(v);
+        whole -= i && whole == v ? 1 : 0;
+        bound = whole < bound ? whole : bound;
+    }
+    return (int64_t)(bound < -most ? -most - 1 : bound) * sign;
+}
+
+static void add_integer(reader *r, const nct_json *schema, uint32_t rule) {
+    int64_t low = take_bound(r, schema, "minimum", "exclusiveMinimum", -1);
+    int64_t high = take_bound(r, schema, "maximum", "exclusiveMaximum", 1);
+    if (low > high || low > 999999999999999 || high < -999999999999999)
+        complain(r, "no whole number of at most 15 digits is within its bounds", NULL);
+    if (!failed(r))
+        nct_grammar_skip(r->g, nct_grammar_integer(r->g, start_of(r, rule), low, high), end_of(r, rule));
+}
+
+static bool has_bound(const nct_json *schema) {
+    return member(schema, "minimum") || member(schema, "maximum") || member(schema, "exclusiveMinimum") ||
+           member(schema, "exclusiveMaximum");
+}
+
+static void add_number(reader *r, const nct_json *schema, bool whole, uint32_t rule) {
+    if (has_bound(schema) && whole)
+        add_integer(r, schema, rule);
+    else if (has_bound(schema))
+        complain(r, "bounds are kept for whole numbers only: \"type\": \"integer\"", NULL);
+    else
+        nct_grammar_call(r->g, start_of(r, rule), whole ? r->json.integer : r->json.number, end_of(r, rule));
+}
+
 /* ------------------------------------------------------------------ schemas */
 
 static void add_type(reader *r, const nct_json *schema, const char *type, uint32_t rule) {
@@ -379,10 +422,8 @@ static void add_type(reader *r, const nct_json *schema, const char *type, uint32
         add_array(r, schema, rule);
     else if (strcmp(type, "string") == 0)
         add_string(r, schema, rule);
-    else if (strcmp(type, "number") == 0)
-        nct_grammar_call(r->g, start, r->json.number, end);
-    else if (strcmp(type, "integer") == 0)
-        nct_grammar_call(r->g, start, r->json.integer, end);
+    else if (strcmp(type, "number") == 0 || strcmp(type, "integer") == 0)
+        add_number(r, schema, *type == 'i', rule);
     else if (strcmp(type, "boolean") == 0) {
         nct_grammar_skip(r->g, nct_grammar_literal(r->g, start, "true", 4), end);
         nct_grammar_skip(r->g, nct_grammar_literal(r->g, start, "false", 5), end);
@@ -395,7 +436,7 @@ static void add_type(reader *r, const nct_json *schema, const char *type, uint32
 static void add_types(reader *r, const nct_json *schema, uint32_t rule) {
     static const char words[] =
         "type properties required additionalProperties items prefixItems minItems maxItems "
-        "minLength maxLength format";
+        "minLength maxLength format minimum maximum exclusiveMinimum exclusiveMaximum";
     const nct_json *type = nct_json_get(schema, "type");
     allow(r, schema, words);
     if (nct_json_is_string(type)) {
@@ -417,8 +458,8 @@ static void add_types(reader *r, const nct_json *schema, uint32_t rule) {
     bool array = member(schema, "items") || member(schema, "prefixItems") || member(schema, "minItems") ||
                  member(schema, "maxItems");
     bool string = member(schema, "minLength") || member(schema, "maxLength") || member(schema, "format");
-    if (object || array || string)
-        add_type(r, schema, object ? "object" : array ? "array" : "string", rule);
+    if (object || array || string || has_bound(schema))
+        add_type(r, schema, object ? "object" : array ? "array" : string ? "string" : "number", rule);
     else
         nct_grammar_call(r->g, start_of(r, rule), r->json.value, end_of(r, rule));
 }

@@ -43,7 +43,7 @@ typedef struct nct_set {
     uint32_t flags;
     uint32_t steps;       /* where its row of steps begins, or NCT_UNKNOWN */
     uint32_t tokens;      /* fewest tokens for its shortest text, or NCT_UNKNOWN */
-    uint32_t view, shape; /* of mask.c: what was found of it, in its context and as a set with holes */
+    uint32_t view, shape; /* of view.c: what was found of it, in its context and as a set with holes */
     uint32_t hash, memo, memo_epoch; /* memo: of nct_states_remember */
     uint32_t mark;                   /* the caller's; 0 at first */
 } nct_set;

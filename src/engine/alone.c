@@ -7,7 +7,8 @@ struct nct_alone {
     bool begun;
 };
 
-nct_status nct_alone_open(nct_engine *engine, const nct_session_options *options, nct_alone **alone, nct_error *err) {
+nct_status nct_alone_open(nct_engine *engine, const nct_session_options *options, nct_alone **alone,
+                          nct_error *err) {
     nct_session_options o = *options;
     void *p = NULL;
     *alone = NULL;
@@ -21,7 +22,8 @@ nct_status nct_alone_open(nct_engine *engine, const nct_session_options *options
     nct_alone *a = p;
     nct_status status = nct_session_open(engine, &o, &a->session, err);
     if (status == NCT_OK && a->session->row_floats)
-        status = nct_fail(err, NCT_E_ARGUMENT, "a draft head reads along with a prompt, and a batch reads several at a time");
+        status = nct_fail(err, NCT_E_ARGUMENT,
+                          "a draft head reads along with a prompt, and a batch reads several at a time");
     if (status != NCT_OK || !a->session->drafter) {
         nct_alone_close(a);
         return status;
@@ -54,7 +56,8 @@ static nct_status begin(nct_alone *a, const nct_timeline *t, nct_error *err) {
     return NCT_OK;
 }
 
-nct_status nct_alone_round(nct_alone *a, nct_timeline *t, const nct_generate_options *o, bool *over, nct_error *err) {
+nct_status nct_alone_round(nct_alone *a, nct_timeline *t, const nct_generate_options *o, bool *over,
+                           nct_error *err) {
     nct_session *s = a->session;
     nct_accepted accepted = {0};
     nct_status status = NCT_OK;

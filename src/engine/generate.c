@@ -40,8 +40,8 @@ static nct_status choose_next(nct_session *s, const nct_generate_options *o, con
     const uint64_t *allowed = NULL;
     if (o->matcher)
         NCT_TRY(nct_matcher_mask(o->matcher, &allowed, err));
-    NCT_TRY(nct_sampler_choose_among(s->sampler, o->sampling, allowed, logits, s->tokens, n, (size_t)o->n_prompt,
-                                     o->sample, chosen, err));
+    NCT_TRY(nct_sampler_choose_among(s->sampler, o->sampling, allowed, logits, s->tokens, n,
+                                     (size_t)o->n_prompt, o->sample, chosen, err));
     if (n < s->n_script) /* a replay */
         *chosen = s->script[n];
     if (o->matcher)
@@ -156,7 +156,8 @@ static nct_status guess(nct_session *s, nct_tree *tree, nct_error *err) {
     return NCT_OK;
 }
 
-nct_status nct_session_round(nct_session *s, int32_t root, const nct_generate_options *o, nct_accepted *a, nct_error *err) {
+nct_status nct_session_round(nct_session *s, int32_t root, const nct_generate_options *o, nct_accepted *a,
+                             nct_error *err) {
     nct_tree tree;
     nct_tree_init(&tree, root);
     if (!o->on_choice)

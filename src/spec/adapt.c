@@ -2,6 +2,7 @@
 
 #include <assert.h>
 #include <math.h>
+#include <string.h>
 
 static const double DECAY = 0.998, /* of experience, each round */
     RECENT = 0.95,                 /* of surprises, each round */
@@ -10,18 +11,16 @@ static const double DECAY = 0.998, /* of experience, each round */
     PRIOR_WEIGHT = 2,              /* trials that the prior counts as */
     PAYS = 1.03,                   /* the gain below which guessing stops */
     LOSS = 0.01,                   /* of the time since the prompt */
-    EARNED_MAX = 1,                /* plain steps that an answer may risk of what others gained */
-    WINDOW = 64,                   /* rounds that the gain is taken over */
-    PLAIN_DOUBT = 0.04,            /* plain steps are measured again when known no better than this */
+    WINDOW = 64, WINDOW_FIRST = 4, /* rounds that the gain is taken over */
     HOPELESS = 0.002,              /* a node less likely has no place, even where it seems to cost nothing */
-    UNSURE = 0.07,                 /* deviation of a size's cost above which it is worth a trial .. */
-    PROMISING = 0.01,              /* .. if it brings so much more, were it as cheap as the one below */
-    USUAL_PASS = 0.07,             /* a pass of the draft in plain steps, until measured */
-    STALE = 0.98,                  /* what is known of a level that was not drafted, each round */
-    LEVEL_MEMORY = 24,             /* trees that a level's worth is the mean of */
-    LEVEL_PRIOR = 2;               /* trees that a guess from the level above counts as */
+    HOPE = 1,          /* standard deviations by which a size is taken to be cheaper than it seems .. */
+    HOPE_TRIAL = 2,    /* .. now and then */
+    USUAL_PASS = 0.07, /* a pass of the draft in plain steps, until measured */
+    STALE = 0.98,      /* what is known of a level that was not drafted, each round */
+    LEVEL_MEMORY = 24, /* trees that a level's worth is the mean of */
+    LEVEL_PRIOR = 2;   /* trees that a guess from the level above counts as */
 
-enum { JUDGED_AFTER = 64, PROBE = 8, TRIAL_EVERY = 4 };
+enum { JUDGED_AFTER = 64, PROBE = 8, TRIAL_EVERY = 4, PASS_MEMORY = 16, PLAIN_EVERY = 32 };
 
 /* ------------------------------------------------------------------ experience */
 
@@ -62,7 +61,8 @@ static void count_children(nct_adapt *a, const nct_tree *tree, size_t node, int3
         count(&a->edge[tree->edge[i]], hit);
         if (tree->also[i])
             count(&a->edge[tree->also[i] - 1], hit);
-        if (!nct_edge_is_model(tree->edge[i]) && !(tree->also[i] && nct_edge_is_model((uint8_t)(tree->also[i] - 1))))
+        if (!nct_edge_is_model(tree->edge[i]) &&
+            !(tree->also[i] && nct_edge_is_model((uint8_t)(tree->also[i] - 1))))
             continue; /* levels are the network's */
         first = first ? first : i;
         best |= hit && i == first;
@@ -121,12 +121,26 @@ static bool inexperienced(const nct_adapt *a) {
 
 double nct_adapt_rate(const nct_adapt *a) {
     /* A few plain steps at first; and plain decoding is always to be had. */
-    double rate = (a->promised + 4) / (a->promised_time + 4);
+    double rate = (a->promised + 1) / (a->promised_time + 1);
     return rate > 1 ? rate : 1;
 }
 
+/* By what the table says now of all rounds of the answer, not by the clock of each: what disturbs the machine is not the
+ * guess's fault, and what is known better later corrects the account. */
+double nct_adapt_loss(const nct_adapt *a) {
+    double steps = a->draft_steps + (a->other_s > 0 ? a->other_s / nct_cost_plain(&a->cost) : 0);
+    for (size_t i = 0; i < NCT_COST_SIZES; i++)
+        steps += a->n_of_size[i] * a->cost.ratio[i];
+    return steps - (double)a->n_guessed_tokens;
+}
+
+double nct_adapt_elapsed(const nct_adapt *a) {
+    return nct_adapt_loss(a) + (double)(a->n_guessed_tokens + a->n_plain_tokens);
+}
+
 double nct_adapt_gain(const nct_adapt *a) {
-    return a->elapsed_s > 0 ? 1 - a->lost_s / a->elapsed_s : 1;
+    double elapsed = nct_adapt_elapsed(a);
+    return elapsed > 0 ? 1 - nct_adapt_loss(a) / elapsed : 1;
 }
 
 static double pass_cost(const nct_adapt *a) { return a->pass > 0 ? a->pass : USUAL_PASS; }
@@ -138,17 +152,15 @@ static bool trial_round(const nct_adapt *a) { return a->n_guessed_rounds % TRIAL
 
 /* What a size may cost: what was seldom measured looks cheap, so that it is tried. */
 static double hoped(const nct_adapt *a, size_t n) {
-    return nct_cost_hoped(&a->cost, n, a->n_last ? a->n_last : 1);
+    return nct_cost_hoped(&a->cost, n, a->n_last ? a->n_last : 1, trial_round(a) ? HOPE_TRIAL : HOPE);
 }
 
 /* What is left of the account, in plain steps. */
 static double credit(const nct_adapt *a) {
-    return (LOSS * a->elapsed_s - a->lost_s) / nct_cost_plain(&a->cost) + a->earned;
+    return LOSS * nct_adapt_elapsed(a) - nct_adapt_loss(a) + a->earned;
 }
 
-double nct_adapt_earned(const nct_adapt *a) {
-    return fmin(fmax(a->earned - a->lost_s / nct_cost_plain(&a->cost), 0), EARNED_MAX);
-}
+double nct_adapt_earned(const nct_adapt *a) { return fmin(fmax(credit(a), 0), NCT_ADAPT_RISK); }
 
 /* What a level may be worth, from the trees that had it and, the fewer these, from the one above. */
 static double level_worth(const nct_adapt *a, size_t depth) {
@@ -180,8 +192,9 @@ static bool deeper(void *context, size_t depth, float score) {
 bool nct_adapt_ask(nct_adapt *a, nct_ask *ask) {
     a->n_passes = 0;
     a->draft_s = 0;
-    double doubt = nct_cost_plain_doubt(&a->cost), rate = nct_adapt_rate(a);
-    bool known = doubt <= PLAIN_DOUBT || (doubt <= 3 * PLAIN_DOUBT && 3 * doubt <= rate - PAYS);
+    double doubt = nct_cost_doubt_between(&a->cost, a->n_last ? a->n_last : 2, 1);
+    bool known = nct_cost_plain_doubt(&a->cost) < 1 &&
+                 (a->n_since_plain < a->plain_every || nct_adapt_rate(a) * exp(-2 * doubt) >= PAYS);
     a->asked = known && a->state != NCT_ADAPT_PAUSED &&
                (a->free ? 0 : pass_cost(a)) + nct_cost_ratio(&a->cost, 2) - 1 <= credit(a);
     if (!a->asked)
@@ -198,21 +211,34 @@ bool nct_adapt_ask(nct_adapt *a, nct_ask *ask) {
 void nct_adapt_drafted(nct_adapt *a, size_t n_passes, double seconds) {
     a->n_passes += n_passes;
     a->draft_s += seconds;
-    if (n_passes > 0 && nct_cost_plain_doubt(&a->cost) < 1) {
-        double pass = seconds / (double)n_passes / nct_cost_plain(&a->cost);
-        a->pass = a->pass > 0 ? a->pass + (pass - a->pass) / 16 : pass;
-    }
+}
+
+/* Plain steps that this round's drafting took. */
+static double drafting(const nct_adapt *a) {
+    return a->n_passes > 0 ? (double)a->n_passes * pass_cost(a) : a->draft_s / nct_cost_plain(&a->cost);
+}
+
+/* A pass, beside the same round's check: the machine was as fast for both. */
+static void learn_pass(nct_adapt *a, double plain_s) {
+    if (a->n_passes == 0 || !(a->draft_s > 0) || !(plain_s > 0))
+        return;
+    double off = log(a->draft_s / (double)a->n_passes / plain_s / pass_cost(a)),
+           most = a->n_passed < 2 ? 2 : 0.3;
+    off = off > most ? most : off < -most ? -most : off;
+    a->n_passed = fmin(a->n_passed + 1, PASS_MEMORY);
+    a->pass = pass_cost(a) * exp(off / a->n_passed);
 }
 
 /* The best size of those nodes of a sorted tree that passes up to `depth` guess, and what it is worth. */
-static size_t best_size(const nct_adapt *a, const nct_tree *tree, size_t depth, size_t least, size_t most_nodes,
-                        double rate, double *worth) {
+static size_t best_size(const nct_adapt *a, const nct_tree *tree, size_t depth, size_t least,
+                        size_t most_nodes, double rate, double *worth) {
     bool kept[NCT_TREE_MAX] = {true};
     double sum = 0;
     size_t n = 1, t = 0;
     *worth = -INFINITY;
     for (size_t i = 0; i < tree->n && t < most_nodes; i++) {
-        kept[i] = i == 0 || (kept[tree->parent[i]] && (tree->edge[i] >= NCT_EDGE_COPY || tree->depth[i] <= depth));
+        kept[i] =
+            i == 0 || (kept[tree->parent[i]] && (tree->edge[i] >= NCT_EDGE_COPY || tree->depth[i] <= depth));
         if (!kept[i])
             continue;
         sum += exp((double)tree->score[i]);
@@ -247,8 +273,8 @@ static void learn_levels(nct_adapt *a, const nct_tree *tree, double rate) {
 /* Nodes that the account can bear though none of them comes true: two at least, which were reckoned with before the draft
  * was asked. */
 static size_t affordable(const nct_adapt *a, size_t n) {
-    double left = 1 + credit(a) - a->draft_s / nct_cost_plain(&a->cost);
-    while (n > 2 && nct_cost_ratio(&a->cost, n) > left)
+    double left = 1 + credit(a) - drafting(a);
+    while (n > 2 && nct_cost_ratio(&a->cost, n) * exp(nct_cost_doubt_between(&a->cost, n, 1)) > left)
         n--;
     return n;
 }
@@ -258,19 +284,6 @@ static double expected(const nct_tree *tree, size_t n) {
     for (size_t i = 0; i < n; i++)
         sum += exp((double)tree->score[i]);
     return sum;
-}
-
-/* Now and then the next size is tried if its cost is not known, since the usual costs may be far from those here. */
-static size_t trial_size(const nct_adapt *a, const nct_tree *tree, size_t n, size_t most_nodes) {
-    size_t i = 0;
-    while (i + 1 < NCT_COST_SIZES && nct_cost_size[i] <= n)
-        i++;
-    size_t next = nct_cost_size[i];
-    if (!trial_round(a) || next > most_nodes || next > tree->n ||
-        nct_cost_doubt_between(&a->cost, next, n) < UNSURE ||
-        expected(tree, next) < (1 + PROMISING) * expected(tree, n))
-        return n;
-    return next;
 }
 
 void nct_adapt_choose(nct_adapt *a, nct_tree *tree) {
@@ -285,11 +298,12 @@ void nct_adapt_choose(nct_adapt *a, nct_tree *tree) {
     if (!first && a->n_passes > 0)
         learn_levels(a, tree, rate);
     size_t n = best_size(a, tree, NCT_TREE_MAX, least, most_nodes, rate, &worth);
-    a->promised += expected(tree, n) - a->promised / WINDOW;
-    a->promised_time += nct_cost_ratio(&a->cost, n) + a->draft_s / nct_cost_plain(&a->cost) - a->promised_time / WINDOW;
+    /* The first trees are smaller than those to come: they are soon forgotten. */
+    double keep = 1 - 1 / fmin(WINDOW, WINDOW_FIRST + 0.5 * (double)a->n_chosen++);
+    a->promised = a->promised * keep + expected(tree, n);
+    a->promised_time = a->promised_time * keep + nct_cost_ratio(&a->cost, n) + drafting(a);
     a->n_last = n;
     a->passes_last = a->n_passes;
-    n = trial_size(a, tree, n, most_nodes);
     nct_tree_cut(tree, n);
 }
 
@@ -321,15 +335,17 @@ static void judge(nct_adapt *a) {
 
 void nct_adapt_learn(nct_adapt *a, const nct_tree *tree, const nct_accepted *accepted, double seconds) {
     double tokens = (double)accepted->n;
+    if (tree->n == 1 && a->n_since_plain >= a->plain_every)
+        a->plain_every = a->plain_every < PLAIN_EVERY / 2 ? 2 * a->plain_every : PLAIN_EVERY;
+    a->n_since_plain = tree->n == 1 ? 0 : a->n_since_plain + 1;
     nct_cost_observe(&a->cost, tree->n, seconds);
     count_round(a, tree, accepted);
     nct_adapt_learn_merged(a, tree, accepted);
-    a->elapsed_s += seconds + a->draft_s;
     if (a->asked && (tree->n > 1 || a->n_passes > 0)) {
-        /* By the table, not by this round's clock: what disturbs the machine is not the guess's fault. */
-        double plain_s = nct_cost_plain(&a->cost),
-               time = nct_cost_ratio(&a->cost, tree->n) + a->draft_s / plain_s;
-        a->lost_s += (time - tokens) * plain_s;
+        learn_pass(a, seconds / nct_cost_ratio(&a->cost, tree->n));
+        double draft_steps = drafting(a), time = nct_cost_ratio(&a->cost, tree->n) + draft_steps;
+        a->n_of_size[nct_cost_index(tree->n)]++;
+        a->draft_steps += draft_steps;
         a->tokens += tokens - a->tokens / WINDOW;
         a->time += time - a->time / WINDOW;
         a->n_rounds++;
@@ -349,15 +365,16 @@ void nct_adapt_learn(nct_adapt *a, const nct_tree *tree, const nct_accepted *acc
 }
 
 void nct_adapt_init(nct_adapt *a) {
-    *a = (nct_adapt){.pause = NCT_ADAPT_PAUSE};
+    *a = (nct_adapt){.pause = NCT_ADAPT_PAUSE, .earned = NCT_ADAPT_RISK, .plain_every = 2};
     nct_cost_init(&a->cost, NULL, NULL);
     nct_adapt_begin(a, 0, 0);
 }
 
 void nct_adapt_begin(nct_adapt *a, double draft_s, double prompt_s) {
     a->earned = nct_adapt_earned(a);
-    a->elapsed_s = 0;
-    a->lost_s = fmax(0, draft_s - LOSS * prompt_s);
+    memset(a->n_of_size, 0, sizeof a->n_of_size);
+    a->draft_steps = 0;
+    a->other_s = fmax(0, draft_s - LOSS * prompt_s);
     a->n_guessed_rounds = a->n_guessed_tokens = a->n_plain_tokens = 0;
     a->asked = false;
 }

@@ -9,9 +9,10 @@
  *
  *  Guessing stops for a while when it does not gain 3 %, for twice as long after each trial of a network that fails. And
  *  it never risks more than is left of an account: the time lost against plain decoding stays within 1 % of the time
- *  since the prompt even if nothing of the next guess comes true, so guesses begin small and late and grow by what they
- *  earn; where answers before gained, one plain step of that may be risked too. (Only a size that was never run on this host can cost more than was reckoned with, once.) Without experience
- *  trees have two nodes.
+ *  since the prompt and NCT_ADAPT_RISK plain steps, even if nothing of the next guess comes true. Those steps are there
+ *  once, for a draft of which nothing is known: an answer begins with what the ones before have left of them, gains
+ *  included. (Only a size that was never run on this host can cost more than was reckoned with.) Without experience trees
+ *  have two nodes.
  *
  *  Nothing here looks at a clock: times come in as arguments, and the same arguments give the same decisions.
  *
@@ -39,6 +40,9 @@ enum {
     NCT_ADAPT_LEVELS = 16, /* of a draft, whose worth is told apart */
 };
 
+/* plain steps that may be lost beyond 1 % */
+#define NCT_ADAPT_RISK 1.5
+
 typedef enum nct_adapt_state { NCT_ADAPT_ON = 0, NCT_ADAPT_PAUSED, NCT_ADAPT_PROBING } nct_adapt_state;
 
 /** What became of guesses whose parent was accepted; older ones count less. hits <= trials <= NCT_ADAPT_MEMORY. */
@@ -59,7 +63,8 @@ typedef struct nct_adapt {
     nct_tally edge[NCT_EDGES], best[NCT_EDGE_DEPTHS], any[NCT_EDGE_DEPTHS];
     /* of late: hits beyond those believed in, and the variance of that */
     double surprise, surprise_variance;
-    double pass; /* a run of the draft's network, in plain steps; 0: not measured */
+    double pass;     /* a run of the draft's network, in plain steps; 0: not measured */
+    double n_passed; /* rounds that it was measured in, as far as they count */
     nct_draft_level level[NCT_ADAPT_LEVELS]; /* of depth 1, 2, ... */
 
     /* of a network beside copies (adapt_merged.c): tokens that it alone brought, of late; rounds, each counted by how
@@ -70,8 +75,11 @@ typedef struct nct_adapt {
     nct_adapt_state state;
     size_t pause, pause_left; /* tokens: of the next pause, and of the one at hand */
     size_t n_rounds;          /* that guessed, since the state began */
-    double tokens, time;      /* of late: of rounds that guessed, time in plain steps */
+    size_t n_since_plain,
+        plain_every;     /* rounds that checked more than one node, since one that did not; and at most */
+    double tokens, time; /* of late: of rounds that guessed, time in plain steps */
     double promised, promised_time; /* the same as was to be expected of their trees */
+    size_t n_chosen;                /* trees so far */
 
     /* of the last tree: nodes it was cut to, passes of the draft */
     size_t n_last, passes_last;
@@ -82,9 +90,10 @@ typedef struct nct_adapt {
     size_t n_passes;
     double draft_s, reach[NCT_ADAPT_LEVELS];
 
-    /* of this answer: the account of time, negative where guessing gained; and counts for reports */
-    double elapsed_s, lost_s;
-    double earned; /* by answers before: plain steps that this one may risk beyond */
+    /* of this answer: what the account of time is made of, and counts for reports */
+    double n_of_size[NCT_COST_SIZES]; /* rounds that guessed, by what they checked */
+    double draft_steps, other_s;      /* plain steps that drafting took; seconds that reading took */
+    double earned;                    /* plain steps that this answer may risk beyond */
     uint64_t n_guessed_rounds, n_guessed_tokens, n_plain_tokens;
 } nct_adapt;
 
@@ -106,7 +115,7 @@ nct_status nct_adapt_load(const char *name, const char *text, size_t n, nct_adap
  *       "pause": tokens, where guessing did not pay in the end, else 0} */
 nct_status nct_adapt_save(const nct_adapt *adapt, nct_bytes *text, nct_error *err);
 
-/** An answer begins: the account of time is empty, but for what the draft took to read the prompt, in seconds, where
+/** An answer begins: nothing of it is lost yet, but for what the draft took to read the prompt, in seconds, where
  *  that is more than 1 % of what the target took. */
 void nct_adapt_begin(nct_adapt *adapt, double draft_s, double prompt_s);
 
@@ -134,8 +143,13 @@ void nct_adapt_learn(nct_adapt *adapt, const nct_tree *tree, const nct_accepted 
 /** Tokens in the time of one plain step, of late: what guessing gains while it guesses. */
 double nct_adapt_rate(const nct_adapt *adapt);
 
-/** What an answer after this one may risk from its beginning, in plain steps: gains so far, at most one step. */
+/** What an answer after this one may risk from its beginning, in plain steps: what is left, at most NCT_ADAPT_RISK. */
 double nct_adapt_earned(const nct_adapt *adapt);
+
+/** Of this answer so far, in plain steps: what was lost against plain decoding, negative where guessing gained, and what
+ *  went by. */
+double nct_adapt_loss(const nct_adapt *adapt);
+double nct_adapt_elapsed(const nct_adapt *adapt);
 
 /** Of this answer so far: the time plain decoding would have taken for each second it took; 1 where nothing was
  *  guessed. */

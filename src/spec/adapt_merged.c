@@ -54,4 +54,4 @@ void nct_adapt_learn_merged(nct_adapt *a, const nct_tree *tree, const nct_accept
     a->network_rounds = a->network_rounds * DECAY + a->network_share;
 }
 
-void nct_adapt_lost(nct_adapt *a, double seconds) { a->lost_s += seconds; }
+void nct_adapt_lost(nct_adapt *a, double seconds) { a->other_s += seconds; }

@@ -4,7 +4,7 @@
 #include "base/json.h"
 #include "spec/adapt.h"
 
-enum { VERSION = 2, SIZES = NCT_COST_SIZES };
+enum { VERSION = 2, SIZES = NCT_COST_SIZES, STORED_PASSES = 4 /* rounds that a stored pass counts as */ };
 static const double RATIO_MAX = 1000, DOUBT_MAX = 10;
 
 /* ------------------------------------------------------------------ writing */
@@ -132,11 +132,13 @@ static nct_status read_all(const char *name, const nct_json *json, nct_adapt *a,
     NCT_TRY(read_depths(name, "any", json, a->any, err));
     a->pass = nct_json_number(nct_json_get(json, "pass"), NAN);
     a->earned = nct_json_number(nct_json_get(json, "earned"), NAN);
-    if (!within(a->earned, 0, 1))
-        return nct_fail(err, NCT_E_FORMAT, "%s: 'earned' is %g plain steps, expected 0 to 1", name, a->earned);
+    if (!within(a->earned, 0, NCT_ADAPT_RISK))
+        return nct_fail(err, NCT_E_FORMAT, "%s: 'earned' is %g plain steps, expected 0 to %g", name,
+                        a->earned, NCT_ADAPT_RISK);
     int64_t pause = nct_json_int(nct_json_get(json, "pause"), -1);
     if (!within(a->pass, 0, RATIO_MAX))
         return nct_fail(err, NCT_E_FORMAT, "%s: 'pass' is %g, expected 0 to %g", name, a->pass, RATIO_MAX);
+    a->n_passed = a->pass > 0 ? STORED_PASSES : 0;
     if (pause < 0 || pause > NCT_ADAPT_PAUSE_MAX)
         return nct_fail(err, NCT_E_FORMAT, "%s: 'pause' is not 0 to %d tokens", name, NCT_ADAPT_PAUSE_MAX);
     if (pause > 0) {

@@ -3,19 +3,26 @@
 #include <assert.h>
 #include <math.h>
 #include <stdbool.h>
+#include <string.h>
 
 enum { N = NCT_COST_SIZES };
 
 const uint8_t nct_cost_size[N] = {1, 2, 3, 4, 5, 6, 8, 10, 12, 16, 24, 32, 48, 64};
 
-/* INT4 weights on one core, c(T) / c(1). */
-static const double usual[N] = {1, 1, 1.05, 1.15, 1.2, 1.3, 1.5, 1.75, 2, 2.8, 4, 4.9, 5.75, 8};
+/* INT4 weights with this program's kernels, c(T) / c(1). */
+static const double usual[N] = {1, 1.03, 1.05, 1.06, 1.09, 1.12, 1.27, 1.4, 1.62, 2.05, 2.6, 3.2, 4.5, 6};
 
-static const double NOISE = 0.05,        /* of one round */
+static const double NOISE = 0.04,        /* of one round */
     UNKNOWN = 10,                        /* of c(1) at the beginning */
     STEP = 0.28,                         /* of a usual curve's ratio, for each doubling of rows */
     LEAST_DOUBT = 0.05,                  /* of a stored one: the machine may be in another state */
     DRIFT_ALL = 1e-4, DRIFT_STEP = 1e-5; /* variance a round adds to all, and to each doubling */
+
+/* What may have happened in a round: nothing; the machine has become faster or slower for a while; something else ran
+ * during this one. */
+enum { USUAL, CHANGED, DISTURBED, CASES };
+static const double chance[CASES] = {0.93, 0.02, 0.05}, all_variance[CASES] = {0, 0.25, 0},
+                    own_variance[CASES] = {0, 0, 1};
 
 /* How far the deviations of two sizes go together: from one row on, steps are independent. */
 static double together(size_t i, size_t j) {
@@ -61,7 +68,7 @@ void nct_cost_init(nct_cost *c, const double *ratio, const double *doubt) {
     keep_order(c);
 }
 
-static size_t index_of(size_t n_rows) {
+size_t nct_cost_index(size_t n_rows) {
     size_t i = 0;
     assert(n_rows > 0 && n_rows <= nct_cost_size[N - 1]);
     while (nct_cost_size[i] < n_rows)
@@ -76,36 +83,56 @@ static void drift(nct_cost *c) {
             c->spread[i][j] += DRIFT_ALL + (steps ? DRIFT_STEP * together(i, j) : 0);
 }
 
+/* How the levels change if it was that case: gain times the deviation; gives how well the case explains it. */
+static double update_case(const nct_cost *c, int which, size_t at, double off, double gain[N],
+                          double *variance) {
+    *variance = c->spread[at][at] + all_variance[which] + own_variance[which] + NOISE * NOISE;
+    for (size_t i = 0; i < N; i++)
+        gain[i] = (c->spread[i][at] + all_variance[which]) / *variance;
+    return chance[which] * exp(-0.5 * off * off / *variance) / sqrt(*variance);
+}
+
 void nct_cost_observe(nct_cost *c, size_t n_rows, double seconds) {
-    size_t at = index_of(n_rows);
-    double gain[N];
+    size_t at = nct_cost_index(n_rows);
+    double gain[CASES][N], mean[N] = {0}, variance[CASES], share[CASES], all = 0, before[N][N];
     if (!(seconds > 0 && seconds < INFINITY))
         return;
     drift(c);
-    double variance = c->spread[at][at] + NOISE * NOISE, far = 3 * sqrt(variance),
-           off = log(seconds) - c->level[at];
-    off = off > far ? far : off < -far ? -far : off; /* one disturbed round is not a new machine */
+    double far = 5 * sqrt(c->spread[at][at] + 1), off = log(seconds) - c->level[at];
+    off = off > far ? far : off < -far ? -far : off;
+    for (int k = 0; k < CASES; k++)
+        all += share[k] = update_case(c, k, at, off, gain[k], &variance[k]);
+    for (int k = 0; k < CASES; k++) {
+        share[k] /= all;
+        for (size_t i = 0; i < N; i++)
+            mean[i] += share[k] * gain[k][i];
+    }
+    memcpy(before, c->spread, sizeof before);
     for (size_t i = 0; i < N; i++)
-        gain[i] = c->spread[i][at] / variance;
+        for (size_t j = i; j < N; j++) {
+            double sum = 0;
+            for (int k = 0; k < CASES; k++) /* what is not known within a case, and between them */
+                sum += share[k] * (before[i][j] + all_variance[k] - gain[k][i] * gain[k][j] * variance[k] +
+                                   (gain[k][i] - mean[i]) * (gain[k][j] - mean[j]) * off * off);
+            c->spread[i][j] = c->spread[j][i] = sum;
+        }
     for (size_t i = 0; i < N; i++)
-        c->level[i] += gain[i] * off;
-    for (size_t i = 0; i < N; i++)
-        for (size_t j = i; j < N; j++)
-            c->spread[i][j] = c->spread[j][i] = c->spread[i][j] - gain[i] * gain[j] * variance;
+        c->level[i] += mean[i] * off;
     keep_order(c);
 }
 
-double nct_cost_ratio(const nct_cost *c, size_t n_rows) { return c->ratio[index_of(n_rows)]; }
+double nct_cost_ratio(const nct_cost *c, size_t n_rows) { return c->ratio[nct_cost_index(n_rows)]; }
 
 double nct_cost_doubt_between(const nct_cost *c, size_t n_rows, size_t known_rows) {
-    size_t i = index_of(n_rows), j = index_of(known_rows);
+    size_t i = nct_cost_index(n_rows), j = nct_cost_index(known_rows);
     return sqrt(fmax(c->spread[i][i] + c->spread[j][j] - 2 * c->spread[i][j], 0));
 }
 
-double nct_cost_hoped(const nct_cost *c, size_t n_rows, size_t known_rows) {
+double nct_cost_hoped(const nct_cost *c, size_t n_rows, size_t known_rows, double deviations) {
     double least = 1; /* of the sizes up to it: a larger one costs no less */
-    for (size_t i = 0; i <= index_of(n_rows); i++)
-        least = fmax(least, c->ratio[i] * exp(-nct_cost_doubt_between(c, nct_cost_size[i], known_rows)));
+    for (size_t i = 0; i <= nct_cost_index(n_rows); i++)
+        least = fmax(least, c->ratio[i] *
+                                exp(-deviations * nct_cost_doubt_between(c, nct_cost_size[i], known_rows)));
     return least;
 }
 

@@ -27,10 +27,12 @@ void nct_cost_init(nct_cost *cost, const double *ratio, const double *doubt);
 /** A round of n_rows, 1 .. 64, took so long; what is not a positive number is passed over. */
 void nct_cost_observe(nct_cost *cost, size_t n_rows, double seconds);
 
+/** Which size of the table n_rows is counted as, 1 .. 64: the next one. */
+size_t nct_cost_index(size_t n_rows);
 /** c(n_rows) / c(1), of the next size that is in the table. */
 double nct_cost_ratio(const nct_cost *cost, size_t n_rows);
-/** The same, lower by a standard deviation of what it costs beside known_rows. */
-double nct_cost_hoped(const nct_cost *cost, size_t n_rows, size_t known_rows);
+/** The same, lower by so many standard deviations of what it costs beside known_rows. */
+double nct_cost_hoped(const nct_cost *cost, size_t n_rows, size_t known_rows, double deviations);
 /** The standard deviation of the logarithm of c(n_rows) / c(known_rows). */
 double nct_cost_doubt_between(const nct_cost *cost, size_t n_rows, size_t known_rows);
 /** Seconds of one row, and how well they are known: the standard deviation of their logarithm. */

@@ -9,7 +9,7 @@
 #include "made_grammar.h"
 
 static inline void schema_draw(nct_bytes *b, dice *d, int depth) {
-    unsigned kind = roll(d, depth > 2 ? 7 : 11);
+    unsigned kind = roll(d, depth > 2 ? 8 : 12);
     static const char *const plain[] = {"{\"type\":\"string\"}",
                                         "{\"type\":\"integer\"}",
                                         "{\"type\":\"number\"}",
@@ -20,16 +20,20 @@ static inline void schema_draw(nct_bytes *b, dice *d, int depth) {
     if (kind < 7) {
         nct_bytes_add_str(b, plain[kind], NULL);
     } else if (kind == 7) {
+        int low = (int)roll(d, 2000) - 1000;
+        nct_bytes_printf(b, NULL, "{\"type\":\"integer\",\"minimum\":%d,\"maximum\":%d}", low,
+                         low + (int)roll(d, 1200));
+    } else if (kind == 8) {
         unsigned low = roll(d, 3);
         nct_bytes_printf(b, NULL, "{\"type\":\"array\",\"minItems\":%u,\"maxItems\":%u,\"items\":", low,
                          low + roll(d, 3));
         schema_draw(b, d, depth + 1);
         nct_bytes_add_str(b, "}", NULL);
-    } else if (kind == 8) {
+    } else if (kind == 9) {
         unsigned low = roll(d, 3);
         nct_bytes_printf(b, NULL, "{\"type\":\"string\",\"minLength\":%u,\"maxLength\":%u}", low,
-                         low + roll(d, 5));
-    } else if (kind == 9) {
+                         low + roll(d, 2) * 20 + roll(d, 5));
+    } else if (kind == 10) {
         nct_bytes_add_str(b, "{\"anyOf\":[", NULL);
         schema_draw(b, d, depth + 1);
         nct_bytes_add_str(b, ",{\"$ref\":\"#/$defs/leaf\"},", NULL);
@@ -113,6 +117,10 @@ static inline bool schema_fits(const nct_json *root, const nct_json *s, const nc
     for (const nct_json *k = nct_json_first(type); k; k = nct_json_next(k))
         typed = typed || schema_is_type(nct_json_string(k, ""), v);
     if (!typed)
+        return false;
+    if (nct_json_is_number(v) &&
+        (nct_json_number(v, 0) < nct_json_number(nct_json_get(s, "minimum"), -INFINITY) ||
+         nct_json_number(v, 0) > nct_json_number(nct_json_get(s, "maximum"), INFINITY)))
         return false;
     size_t n = nct_json_is_string(v) ? count_chars(nct_json_string(v, "")) : nct_json_size(v);
     bool text = nct_json_is_string(v);

@@ -83,6 +83,15 @@ static void test_mask__allows_what_can_be_taken(void **state) {
         "root ::= \"[\" (root (\", \" root)*)? \"]\" | [a-z]+ | \"\\\"\" [^\"]* \"\\\"\"",
         "root ::= (word \" \")* \".\"\nword ::= [a-z]+ | \"caf\\u00e9\"\n",
         "root ::= \"a\" root \"b\" | \"a\" root \"c\" | \"d\"",
+        /* counted: units that hold together, and such that could be something else */
+        "root ::= \"\\\"\" [^\"]{0,7} \"\\\"\" [ .]*",
+        "root ::= \"<\" char{2,9} (\">\" | \"\\n\" root)\nchar ::= [^<>\\\\\\n] | \"\\\\\" (\"n\" | \"u\" "
+        "[0-9a-f]{4})\n",
+        "root ::= [^.]{2,6} [^,]{1,4} \".\"",
+        "root ::= ([^,]{0,3} \",\" | [^,;]{4} \";\")+",
+        "root ::= ([^,] \"a\"?){1,6} \"a,\"",
+        "root ::= \"(\" ([^()] | root){0,5} \")\" [^()]*",
+        "root ::= (([^0-9] | [^0-9] \"1\"){0,4} \"0\"){1,4}",
     };
     for (size_t k = 0; k < sizeof grammars / sizeof *grammars; k++) {
         nct_constraint *c = open_gbnf(f, grammars[k], NULL);

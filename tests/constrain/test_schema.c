@@ -79,6 +79,49 @@ static void test_schema__knows_lengths_and_formats(void **state) {
     refuses("{\"type\":\"string\",\"format\":\"uri\"}", "format is not supported");
 }
 
+static void test_schema__knows_bounds_of_whole_numbers(void **state) {
+    (void)state;
+    takes("{\"type\":\"integer\",\"minimum\":-12,\"maximum\":305}",
+          TEXTS("-12", "-9", "-1", "0", "7", "99", "100", "299", "305"),
+          TEXTS("-13", "-20", "-0", "306", "310", "1000", "05", "3.0", "-"));
+    takes("{\"type\":\"integer\",\"minimum\":3}", TEXTS("3", "10", "999999999999999"),
+          TEXTS("2", "-3", "0", "1000000000000000"));
+    takes("{\"type\":\"integer\",\"maximum\":-3}", TEXTS("-3", "-10", "-999999999999999"),
+          TEXTS("-2", "3", "0"));
+    takes("{\"type\":\"integer\",\"exclusiveMinimum\":1,\"exclusiveMaximum\":4.5}", TEXTS("2", "3", "4"),
+          TEXTS("1", "5"));
+    takes("{\"type\":\"integer\",\"minimum\":0,\"maximum\":0}", TEXTS("0"), TEXTS("1", "-0", "00"));
+    takes("{\"type\":\"integer\",\"minimum\":-1e300,\"maximum\":1e300}", TEXTS("0", "-999999999999999"),
+          TEXTS("a"));
+    refuses("{\"type\":\"integer\",\"minimum\":3,\"maximum\":2}", "within its bounds");
+    refuses("{\"type\":\"integer\",\"minimum\":1e17}", "within its bounds");
+    refuses("{\"type\":\"integer\",\"minimum\":1.2,\"maximum\":1.8}", "within its bounds");
+    refuses("{\"type\":\"integer\",\"minimum\":\"1\"}", "expected a number");
+    refuses("{\"type\":\"number\",\"minimum\":3}", "whole numbers only");
+    refuses("{\"minimum\":3}", "whole numbers only");
+    for (int64_t low = -130; low <= 130; low += 13)
+        for (int64_t high = low; high <= 140; high += 9) {
+            nct_grammar g = {0};
+            uint32_t rule = nct_grammar_rule(&g);
+            nct_grammar_skip(&g, nct_grammar_integer(&g, g.rule[rule].start, low, high), g.rule[rule].end);
+            NCT_ASSERT_OK(nct_grammar_finish(&g, rule, NULL, fault));
+            nct_states *states = NULL;
+            NCT_ASSERT_OK(nct_states_open(&g, &states, fault));
+            for (int v = -200; v <= 200; v++) {
+                char text[8];
+                snprintf(text, sizeof text, "%d", v);
+                uint32_t set = nct_states_begin(states, rule, false);
+                for (const char *c = text; *c && set; c++)
+                    set = nct_states_step(states, set, (uint8_t)*c);
+                bool taken = set && nct_states_set(states, set)->flags & NCT_SET_ACCEPTS;
+                if (taken != (v >= low && v <= high))
+                    fail_msg("%d is %s %d to %d", v, taken ? "in" : "not in", (int)low, (int)high);
+            }
+            nct_states_close(states);
+            nct_grammar_close(&g);
+        }
+}
+
 static void test_schema__follows_references(void **state) {
     (void)state;
     takes("{\"$ref\":\"#/$defs/"
@@ -101,7 +144,7 @@ static void test_schema__follows_references(void **state) {
 static void test_schema__refuses_what_it_cannot_keep(void **state) {
     (void)state;
     refuses("{\"type\":\"string\",\"pattern\":\"a+\"}", "'pattern'");
-    refuses("{\"type\":\"integer\",\"minimum\":3}", "'minimum'");
+    refuses("{\"type\":\"integer\",\"multipleOf\":3}", "'multipleOf'");
     refuses("{\"oneOf\":[{}]}", "'oneOf'");
     refuses("{\"type\":\"object\",\"properties\":{\"x\":{\"not\":{}}}}", "#/properties/x: 'not'");
     refuses("{\"type\":\"thing\"}", "no such type");
@@ -157,6 +200,7 @@ int main(void) {
         cmocka_unit_test(test_schema__knows_objects),
         cmocka_unit_test(test_schema__knows_arrays),
         cmocka_unit_test(test_schema__knows_lengths_and_formats),
+        cmocka_unit_test(test_schema__knows_bounds_of_whole_numbers),
         cmocka_unit_test(test_schema__follows_references),
         cmocka_unit_test(test_schema__refuses_what_it_cannot_keep),
         cmocka_unit_test(test_schema__bounds_depth),

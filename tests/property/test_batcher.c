@@ -130,8 +130,10 @@ static void check_same(const char *path, int n_threads) {
             answer_alone(engine, &all[i]);
         for (size_t i = 0; i < 3; i++) {
             nct_batcher *group = NULL;
-            nct_batcher_options o = {
-                .n_sequences = widths[i], .slice = slices[i], .session.drafter = "ngram", .session.n_guess = 6};
+            nct_batcher_options o = {.n_sequences = widths[i],
+                                     .slice = slices[i],
+                                     .session.drafter = "ngram",
+                                     .session.n_guess = 6};
             NCT_ASSERT_OK(nct_batcher_open(engine, &o, &group, fault));
             answer_together(group, all, forward);
             answer_together(group, all, shuffled); /* beside what the first round left */
@@ -257,7 +259,8 @@ static void test_batcher__goes_on_behind_tokens_that_are_given(void **state) {
     for (size_t i = 0; i < N_GIVEN; i++)
         ids[i] = (int32_t)(nct_rng_mix(77 + i) % (uint64_t)info.n_vocab);
     /* slices of 8 rows hold less than is given */
-    NCT_ASSERT_OK(nct_batcher_open(engine, &(nct_batcher_options){.n_sequences = 3, .slice = 8, .session.chunk = 8}, &group, fault));
+    NCT_ASSERT_OK(nct_batcher_open(
+        engine, &(nct_batcher_options){.n_sequences = 3, .slice = 8, .session.chunk = 8}, &group, fault));
     struct given given[3];
     for (size_t i = 0; i < 3; i++) {
         struct one *o = &all[i + 4];
@@ -266,14 +269,16 @@ static void test_batcher__goes_on_behind_tokens_that_are_given(void **state) {
         NCT_ASSERT_OK(nct_session_open(engine, NULL, &session, fault));
         NCT_ASSERT_OK(nct_session_feed(session, o->ids, o->n_ids, NULL, fault));
         for (int k = 0; k < o->n_wanted; k++) {
-            NCT_ASSERT_OK(nct_session_sample(session, &o->sampling, (int)o->n_ids, o->sample, &o->alone[k], fault));
+            NCT_ASSERT_OK(
+                nct_session_sample(session, &o->sampling, (int)o->n_ids, o->sample, &o->alone[k], fault));
             NCT_ASSERT_OK(nct_session_feed(session, &o->alone[k], 1, NULL, fault));
             if (k + 1 == AFTER && given[i].n)
                 NCT_ASSERT_OK(nct_session_feed(session, ids, given[i].n, NULL, fault));
         }
         nct_session_close(session);
         nct_sequence s = sequence(o);
-        s.take = take_given, s.ended = ended_given, s.seen = seen_given, s.follow = follow_given, s.context = &given[i];
+        s.take = take_given, s.ended = ended_given, s.seen = seen_given, s.follow = follow_given,
+        s.context = &given[i];
         NCT_ASSERT_OK(nct_batcher_add(group, &s, &o->number, fault));
     }
     while (nct_batcher_size(group))

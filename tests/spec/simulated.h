@@ -18,9 +18,11 @@ typedef struct sim_world {
     double pass;                   /* a run of the draft */
     double step_s;                 /* seconds of a plain step */
     double noise;                  /* relative deviation of every time */
-    double hit[SIM_RANKS];         /* by rank; the rest is a miss of all */
-    double said[SIM_RANKS];        /* what the draft says about it */
-    double late_hit[SIM_RANKS];    /* the same from position `late` on */
+    double dwell;           /* plain steps between changes of the machine's speed to half and back; 0: none */
+    double spikes;          /* share of times that are longer by up to their own length */
+    double hit[SIM_RANKS];  /* by rank; the rest is a miss of all */
+    double said[SIM_RANKS]; /* what the draft says about it */
+    double late_hit[SIM_RANKS]; /* the same from position `late` on */
     double late_said[SIM_RANKS];
     size_t late;
     uint64_t seed;
@@ -29,14 +31,26 @@ typedef struct sim_world {
 typedef struct sim_result {
     size_t n_tokens, n_rounds, n_nodes, n_passes;
     double time;
-    double overdrawn; /* the most plain steps by which the account ever exceeded 1 % of the time so far */
+    double
+        overdrawn; /* the most plain steps by which the loss ever exceeded 1 % of the time and what may be risked */
 } sim_result;
 
 static inline double sim_noisy(const sim_world *w, uint64_t round, uint32_t what, double time) {
     double sum = 0;
     for (uint32_t i = 0; i < 4; i++)
         sum += nct_rng_uniform(w->seed, 9, round, 4 * what + i) - 0.5;
-    return time * exp(w->noise * sum * sqrt(3));
+    double spike =
+        nct_rng_uniform(w->seed, 10, round, what) < w->spikes ? nct_rng_uniform(w->seed, 11, round, what) : 0;
+    return time * exp(w->noise * sum * sqrt(3)) * (1 + spike);
+}
+
+/* How much longer everything takes after so many steps, while the machine does something else too. */
+static inline double sim_mood(const sim_world *w, double time) {
+    double at = 0;
+    uint64_t i = 0;
+    for (; w->dwell > 0 && at <= time; i++)
+        at -= w->dwell * log(nct_rng_uniform(w->seed, 12, i, 0) + 1e-9);
+    return i % 2 == 0 ? 1 : 2;
 }
 
 /* The rank of the right token at a position: SIM_RANKS if it is not among the draft's. */
@@ -113,8 +127,10 @@ static inline sim_result sim_fixed(const sim_world *w, size_t n, size_t width, s
 /* The same, as `adapt` has it. */
 static inline sim_result sim_adaptive(const sim_world *w, size_t n, nct_adapt *adapt) {
     sim_result s = {0};
+    double real = 0; /* time without noise */
     nct_adapt_begin(adapt, 0, 0);
     for (size_t position = 0; position < n; s.n_rounds++) {
+        double clock = w->step_s * sim_mood(w, s.time);
         nct_tree tree;
         nct_ask ask;
         nct_accepted a;
@@ -122,20 +138,21 @@ static inline sim_result sim_adaptive(const sim_world *w, size_t n, nct_adapt *a
         if (nct_adapt_ask(adapt, &ask)) {
             size_t n_passes = sim_draft(w, position, &ask, &tree);
             double time = sim_noisy(w, s.n_rounds, 0, w->pass * (double)n_passes);
-            nct_adapt_drafted(adapt, n_passes, time * w->step_s);
+            nct_adapt_drafted(adapt, n_passes, time * clock);
             nct_adapt_choose(adapt, &tree);
             s.n_passes += n_passes;
             s.time += time;
+            real += w->pass * (double)n_passes;
         }
         nct_verify(&tree, sim_choose, &position, &a, NULL);
         double time = sim_noisy(w, s.n_rounds, 1, w->cost[tree.n]);
-        nct_adapt_learn(adapt, &tree, &a, time * w->step_s);
+        nct_adapt_learn(adapt, &tree, &a, time * clock);
         s.time += time;
+        real += w->cost[tree.n];
         position += a.n;
         s.n_tokens = position;
         s.n_nodes += tree.n;
-        s.overdrawn =
-            fmax(s.overdrawn, (adapt->lost_s - 0.01 * adapt->elapsed_s) / w->step_s - adapt->earned);
+        s.overdrawn = fmax(s.overdrawn, real - (double)s.n_tokens - 0.01 * real - adapt->earned);
     }
     return s;
 }

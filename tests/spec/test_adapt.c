@@ -12,7 +12,7 @@ typedef enum curve { MEASURED, NARROW, WIDE, DEAR, N_CURVES } curve;
 
 /* What T rows cost: as measured on one core; free up to 5 rows, then steep; free up to 28; dear from the second on. */
 static void set_costs(sim_world *w, curve kind) {
-    static const double measured[NCT_COST_SIZES] = {1, 1,   1.05, 1.15, 1.2, 1.3, 1.5,
+    static const double measured[NCT_COST_SIZES] = {1,    1, 1.05, 1.15, 1.2, 1.3,  1.5,
                                                     1.75, 2, 2.8,  4,    4.9, 5.75, 8};
     for (size_t t = 1, i = 0; t <= NCT_TREE_MAX; t++) {
         i += nct_cost_size[i] < t;
@@ -38,7 +38,7 @@ static sim_world world_of(curve kind, double p, bool branching) {
     return w;
 }
 
-/* Tokens in the time, as a share of what the best fixed shape reaches; also the least share of plain decoding. */
+/* Tokens in the time, as a share of what the best fixed shape reaches; also the least gain over plain decoding. */
 static double against_fixed(sim_world w, size_t n, const nct_adapt *begin, double *least) {
     double adaptive = 0, fixed = 0;
     sim_shape shape = sim_best_fixed(&w, n);
@@ -48,7 +48,7 @@ static double against_fixed(sim_world w, size_t n, const nct_adapt *begin, doubl
         sim_result r = sim_adaptive(&w, n, &a), f = sim_fixed(&w, n, shape.width, shape.depth, shape.n_nodes);
         adaptive += (double)r.n_tokens / r.time;
         fixed += (double)f.n_tokens / f.time;
-        *least = fmin(*least, (double)r.n_tokens / r.time);
+        *least = fmin(*least, (double)r.n_tokens / r.time * sim_fixed(&w, n, 1, 1, 1).time / (double)n);
     }
     return adaptive / fixed;
 }
@@ -72,16 +72,38 @@ static void test_adapt__comes_near_the_best_fixed_tree(void **state) {
                 sim_world w = world_of((curve)k, p / 10.0, branching);
                 double share = against_fixed(w, ANSWER, &begin, &least_plain);
                 sum += share / 8;
-                if (share < (k == WIDE && branching ? 0.93 : 0.945))
+                if (share < 0.95)
                     fail_msg("curve %d, %s, acceptance 0.%d: %.3f of the best fixed", k,
                              branching ? "branching" : "chain", p, share);
             }
-        if (sum < 0.955)
+        if (sum < 0.97)
             fail_msg("curve %d: %.3f of the best fixed trees", k, sum);
         all += sum / N_CURVES;
     }
-    assert_true(all > 0.968);
+    assert_true(all > 0.978);
     assert_true(least_plain > 0.98);
+}
+
+/* A machine that others use too: it is half as fast for a while, and now and then a round takes far longer. */
+static void test_adapt__comes_near_it_on_a_busy_machine(void **state) {
+    (void)state;
+    nct_adapt begin = nothing_known();
+    double all = 0, least_plain = 1;
+    for (int k = 0; k < N_CURVES; k++)
+        for (int dwell = 20; dwell <= 320; dwell *= 4) {
+            double sum = 0;
+            for (int p = 3; p <= 9; p += 2) {
+                sim_world w = world_of((curve)k, p / 10.0, k % 2);
+                w.dwell = dwell;
+                w.spikes = 0.05;
+                sum += against_fixed(w, ANSWER, &begin, &least_plain) / 4;
+            }
+            if (sum < 0.95)
+                fail_msg("curve %d, speeds of %d steps: %.3f of the best fixed trees", k, dwell, sum);
+            all += sum / (3 * N_CURVES);
+        }
+    if (all < 0.97 || least_plain < 0.98)
+        fail_msg("%.3f of the best fixed trees, at least %.3f of plain decoding", all, least_plain);
 }
 
 static void test_adapt__experience_helps_from_the_first_token_on(void **state) {
@@ -135,11 +157,11 @@ static void test_adapt__a_useless_draft_costs_next_to_nothing(void **state) {
             memset(w.hit, 0, sizeof w.hit); /* and sure of itself */
             sim_result r = sim_adaptive(&w, ANSWER, &a);
             assert_true(r.time < ANSWER / 0.98);
-            assert_true(a.lost_s <= 0.01 * a.elapsed_s);
-            assert_true(r.overdrawn < 1); /* what two rows cost was not known */
+            assert_true(nct_adapt_loss(&a) <= 0.01 * nct_adapt_elapsed(&a) + NCT_ADAPT_RISK + 1);
+            assert_true(r.overdrawn < 2);     /* what two rows cost was not known */
             r = sim_adaptive(&w, ANSWER, &a); /* the next answer knows */
             assert_true(r.time < ANSWER / 0.98);
-            if (r.overdrawn > 0.1)
+            if (r.overdrawn > 1.2)
                 fail_msg("curve %d, seed %d: overdrawn by %.3f steps", k, (int)seed, r.overdrawn);
             /* good until the middle, then useless */
             w = world_of((curve)k, 0.9, false);
@@ -162,7 +184,7 @@ static void test_adapt__short_answers_lose_little(void **state) {
             w.seed = seed;
             w.pass = 0.2;
             sim_result r = sim_adaptive(&w, 100, &a);
-            if (r.time > 100 / 0.97)
+            if (r.time > 100 / 0.96)
                 fail_msg("curve %d, seed %d: %.2f steps", k, (int)seed, r.time);
         }
 }
@@ -281,16 +303,13 @@ static void test_adapt__begins_plainly_then_with_two_nodes(void **state) {
     (void)state;
     nct_adapt a = nothing_known();
     nct_ask ask;
-    int n_plain = 0;
-    for (; !nct_adapt_ask(&a, &ask); n_plain++) { /* what a plain step takes is not known, then a pass too much to lose */
-        nct_tree t;
-        nct_tree_init(&t, 0);
-        assert_true(n_plain < 20);
-        play(&a, &t, 0, 0.1);
-    }
-    assert_true(n_plain > 5);
+    nct_tree t;
+    assert_false(nct_adapt_ask(&a, &ask)); /* what a plain step takes is not known */
+    nct_tree_init(&t, 0);
+    play(&a, &t, 0, 0.1);
+    assert_true(nct_adapt_ask(&a, &ask));
     assert_int_equal(ask.n_max, 2);
-    nct_tree t = chain_of(8, -0.01f);
+    t = chain_of(8, -0.01f);
     nct_adapt_choose(&a, &t);
     assert_int_equal(t.n, 2);
     play(&a, &t, 1, 0.1);
@@ -298,7 +317,8 @@ static void test_adapt__begins_plainly_then_with_two_nodes(void **state) {
     assert_int_equal(ask.n_max, NCT_TREE_MAX); /* a hit */
 }
 
-/* Whatever the draft is worth and however often that changes, the account is never overdrawn once costs are known. */
+/* Whatever the draft is worth and however often that changes, the account is never overdrawn once costs are known, but
+ * for how exactly they are. */
 static void test_adapt__the_account_is_never_overdrawn(void **state) {
     (void)state;
     for (int k = 0; k < N_CURVES; k++)
@@ -312,7 +332,7 @@ static void test_adapt__the_account_is_never_overdrawn(void **state) {
             for (uint64_t seed = 0; seed < 6; seed++) {
                 w.seed = seed;
                 sim_result r = sim_adaptive(&w, 300, &a);
-                if (r.overdrawn > 0.05)
+                if (r.overdrawn > 2)
                     fail_msg("curve %d, acceptance 0.%d, seed %d: overdrawn by %.3f steps", k, p, (int)seed,
                              r.overdrawn);
             }
@@ -325,9 +345,9 @@ static void test_adapt__gains_let_the_next_answer_begin_at_once(void **state) {
     nct_adapt a = nothing_known();
     nct_bytes text = {0};
     nct_ask ask;
-    assert_true(nct_adapt_earned(&a) == 0);
+    assert_true(nct_adapt_earned(&a) == NCT_ADAPT_RISK);
     sim_adaptive(&w, ANSWER, &a);
-    assert_true(nct_adapt_gain(&a) > 1.5 && nct_adapt_earned(&a) == 1); /* never more than a step */
+    assert_true(nct_adapt_gain(&a) > 1.5 && nct_adapt_earned(&a) == NCT_ADAPT_RISK); /* never more */
     NCT_ASSERT_OK(nct_adapt_save(&a, &text, fault));
     nct_adapt_begin(&a, 0, 0);
     assert_true(nct_adapt_ask(&a, &ask) && nct_adapt_gain(&a) == 1);
@@ -335,7 +355,7 @@ static void test_adapt__gains_let_the_next_answer_begin_at_once(void **state) {
     assert_false(nct_adapt_ask(&a, &ask));
     assert_true(nct_adapt_earned(&a) == 0);
     NCT_ASSERT_OK(nct_adapt_load("t", text.data, text.n, &a, fault));
-    assert_true(nct_adapt_earned(&a) == 1);
+    assert_true(nct_adapt_earned(&a) == NCT_ADAPT_RISK);
     nct_bytes_reset(&text);
 }
 
@@ -394,7 +414,7 @@ static void pauses_of(size_t n_passes, size_t *length, size_t n) {
         nct_ask ask;
         nct_tree t;
         nct_tree_init(&t, 0);
-        a.lost_s = 0; /* what the account would stop is not the matter here */
+        a.earned = 1e6; /* what the account would stop is not the matter here */
         bool asked = nct_adapt_ask(&a, &ask), pause = a.state == NCT_ADAPT_PAUSED;
         if (asked) {
             t = chain_of(4, -0.01f);
@@ -510,11 +530,11 @@ static void test_adapt__refuses_text_it_did_not_write(void **state) {
         {"\"cost\"", "\"price\"", "list of 14 sizes"},
         {"[1, 1, 0], ", "", "list of 14 sizes"},
         {"[1, 1, 0]", "[1, 1.5, 0]", "1 rows cost 1.5"},
-        {"[2, 1,", "[3, 1,", "entry 1"},
-        {"[2, 1,", "[2, 0.5,", "2 rows cost 0.5"},
-        {"[2, 1,", "[2, 1e9,", "2 rows cost 1e+09"},
-        {"[2, 1,", "[2, null,", "entry 1"},
-        {"[2, 1,", "[2, 1e999,", "entry 1"},
+        {"[2, 1.03,", "[3, 1.03,", "entry 1"},
+        {"[2, 1.03,", "[2, 0.5,", "2 rows cost 0.5"},
+        {"[2, 1.03,", "[2, 1e9,", "2 rows cost 1e+09"},
+        {"[2, 1.03,", "[2, null,", "entry 1"},
+        {"[2, 1.03,", "[2, 1e999,", "entry 1"},
         {"[1, 1, 0]", "[1, 1, -1]", "deviates by -1"},
         {"[3, 4, 2]", "[3, 4, 5]", "5 hits in 4 trials"},
         {"[3, 4, 2]", "[3, 4000, 5]", "5 hits in 4000 trials"},
@@ -528,8 +548,8 @@ static void test_adapt__refuses_text_it_did_not_write(void **state) {
         {"\"any\": [[0, 0]", "\"any\": [[0]", "'any'"},
         {"\"pass\": 0", "\"pass\": -1", "'pass'"},
         {"\"pass\": 0", "\"pass\": \"0\"", "'pass'"},
-        {"\"earned\": 0", "\"earned\": 2", "'earned'"},
-        {"\"earned\": 0", "\"earned\": null", "'earned'"},
+        {"\"earned\": 1.5", "\"earned\": 2", "'earned'"},
+        {"\"earned\": 1.5", "\"earned\": null", "'earned'"},
         {"\"pause\": 0", "\"pause\": 1e9", "'pause'"},
         {"\"pause\": 0", "\"pause\": 0.5", "'pause'"},
     };
@@ -575,6 +595,7 @@ static void test_adapt__refused_memory_is_an_error(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_adapt__comes_near_the_best_fixed_tree),
+        cmocka_unit_test(test_adapt__comes_near_it_on_a_busy_machine),
         cmocka_unit_test(test_adapt__experience_helps_from_the_first_token_on),
         cmocka_unit_test(test_adapt__follows_a_change),
         cmocka_unit_test(test_adapt__a_useless_draft_costs_next_to_nothing),

@@ -77,11 +77,13 @@ def read_safetensors(path):
     return out
 
 
+CHAT_TEMPLATE = ("{% for message in messages %}{{'<|im_start|>' + message['role'] + '\n' + message['content'] + '<|im_end|>' + "
+                 "'\n'}}{% endfor %}{% if add_generation_prompt %}{{ '<|im_start|>assistant\n' }}{% endif %}")
+
+
 def published_config(c, group):
-    half = c["hidden_size"] // c["num_attention_heads"] // 2
-    rope = {"rope_type": "longrope", "short_factor": [1.0] * half, "long_factor": [1.0] * half,
-            "original_max_position_embeddings": c["max_position_embeddings"]}
-    out = {**c, "attention_bias": False, "rope_scaling": rope, "torch_dtype": "float16", "use_cache": True}
+    out = {**c, "attention_bias": False, "torch_dtype": "float16", "use_cache": True}
+    out.pop("quantization_config", None)
     if group:
         out["quantization_config"] = {
             "quant_method": "gptq", "bits": 4, "group_size": group, "sym": True, "desc_act": False,
@@ -108,12 +110,12 @@ def write(out, c, weights, vocab, quantized=None, group=None):
     tok = tokenizer.tokenizer_json(tokenizer.load(vocab))
     files = {
         "config.json": published_config(c, group),
-        "generation_config.json": {"bos_token_id": 1, "eos_token_id": 2, "do_sample": True,
+        "generation_config.json": {"bos_token_id": c["bos_token_id"], "eos_token_id": c["eos_token_id"], "do_sample": True,
                                    "temperature": 0.8, "top_p": 0.9},
         "tokenizer_config.json": {
             "add_bos_token": True, "add_eos_token": False, "bos_token": "<s>", "eos_token": "</s>",
             "unk_token": "<unk>", "clean_up_tokenization_spaces": False, "tokenizer_class": "LlamaTokenizerFast",
-            "model_max_length": c["max_position_embeddings"],
+            "model_max_length": c["max_position_embeddings"], "chat_template": CHAT_TEMPLATE,
             "added_tokens_decoder": {str(t["id"]): special(t["content"]) for t in tok["added_tokens"]}},
         "tokenizer.json": tok,
     }

@@ -6,10 +6,11 @@
 ROWS.npy is a uint16 array [rows, 1025]. A row is `<s>` and 1,024 tokens of running text that begins
 with a paragraph, encoded just as a prompt is: U+2581 in front. The next row begins with the
 paragraph the last one was cut in. A book ends with `</s>`, and the rest of its last row is zeros
-(`<unk>`), which are no targets. Row n of the file has as its half rows [0:513] and [512:1025], so the
+(`<unk>`), which are no targets, nor are tokens with bit 15 set (MASK), which mix.py makes. Row n of the file has as its half rows [0:513] and [512:1025], so the
 same rows serve lengths 512 and 1,024.
 """
 import multiprocessing
+import os
 import sys
 
 import numpy as np
@@ -17,6 +18,7 @@ import numpy as np
 import tokenizer
 
 LENGTH = 1024
+MASK = 0x8000
 
 
 def rows_of_book(sp, text):
@@ -47,7 +49,7 @@ def encode_books(job):
     return [row for book in books for row in rows_of_book(sp, book)]
 
 
-def encode(books, vocab, processes=2, stretch=4):
+def encode(books, vocab, processes=os.cpu_count(), stretch=4):
     with tokenizer.open_text(books) as f:
         texts = f.read().split(tokenizer.END_OF_BOOK + "\n")
     texts = [t for t in texts if t.strip()]

@@ -1,14 +1,15 @@
 #!/usr/bin/env python3
 """Quantise a trained model to INT4 and write it as a checkpoint directory.
 
-    gptq.py STATE.pt VOCAB ROWS.npy OUT [--group 128] [--rows 64] [--float]
+    gptq.py STATE.pt VOCAB ROWS.npy[,ROWS.npy...] OUT [--group 64] [--rows 64] [--skip 4] [--float | --nearest]
 
 GPTQ (arXiv:2210.17323): the columns of a matrix are rounded one by one, and what a rounding does to
 the output on real inputs is made up for in the columns not yet rounded. Symmetric, scales chosen
 first (per group of inputs, to the least squared error weighted by the size of the inputs), columns
 in order of the size of their inputs. Matrices are taken in the order they are computed in, each with
-the inputs it gets from the already rounded ones. The inputs come from rows of the training text.
---float writes the weights as F16 instead.
+the inputs it gets from the already rounded ones. The inputs come from rows of the training text; those of the first --skip
+positions, which are far larger and say little about the rest, are left out (P-GPTQ of MiniCPM4, arXiv:2506.07900).
+--float writes the weights as F16 instead, --nearest rounds every weight by itself.
 """
 import argparse
 
@@ -17,6 +18,7 @@ import torch
 
 import checkpoint
 import model
+from data import MASK
 
 DAMP = 0.01
 
@@ -56,8 +58,10 @@ def main():
     ap.add_argument("vocab")
     ap.add_argument("rows")
     ap.add_argument("out")
-    ap.add_argument("--group", type=int, default=128)
+    ap.add_argument("--group", type=int, default=64)
     ap.add_argument("--rows", dest="count", type=int, default=64, help="of 1,025 tokens, to calibrate with")
+    ap.add_argument("--skip", type=int, default=4)
+    ap.add_argument("--nearest", action="store_true")
     ap.add_argument("--float", action="store_true")
     a = ap.parse_args()
     torch.set_num_threads(1)
@@ -66,16 +70,20 @@ def main():
     weights = dict(model.Weights(c, state["flat"].clone()).at)
     if a.float:
         return checkpoint.write(a.out, c, weights, a.vocab)
-    source = np.load(a.rows, mmap_mode="r")
-    rows = source[np.linspace(0, len(source) - 1, a.count).astype(int)].astype(np.int64)
-    rows, quantized = torch.from_numpy(rows[(rows != 0).all(1)]), {}
+    rows, files = [], a.rows.split(",")
+    for path in files:
+        source = np.load(path, mmap_mode="r")
+        rows.append(source[np.linspace(0, len(source) - 1, a.count // len(files)).astype(int)].astype(np.int64) % MASK)
+    rows, quantized = torch.from_numpy(np.concatenate(rows)), {}
+    used = rows[:, :-1] != 0
+    used[:, :a.skip] = False
     names = {id(w): name for name, w in weights.items()}
 
     def linear(x, w):
         """Rounds the matrix to suit the inputs it has just got, and goes on with the result."""
-        name, seen = names[id(w)], x.reshape(-1, x.shape[-1])
+        name, seen = names[id(w)], x[used]
         h, w = (seen.t() @ seen).double().numpy() / len(seen), w.numpy()
-        codes, scales = quantized[name] = quantize(w, h, a.group)
+        codes, scales = quantized[name] = quantize(w, np.eye(len(h)) if a.nearest else h, a.group)
         new = (codes.astype(np.float32) - 8) * np.repeat(scales.astype(np.float32), a.group, axis=1)
         moved = new - w
         print("%-12s output changed by %.2f %%" % (name, 100 * np.sqrt(

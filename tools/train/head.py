@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Train a draft head of EAGLE's kind for a model, and write it under the published names.
 
-    head.py TARGET ROWS.npy VALID.npy OUT [--minutes M | --steps N] ...
+    head.py TARGET ROWS.npy[,ROWS.npy...] VALID.npy OUT [--minutes M | --steps N] ...
     head.py TARGET ROWS.npy VALID.npy OUT --write HEAD      HEAD: the directory noctule's --draft takes
 
 TARGET is a checkpoint directory as gptq.py writes them; it stays as it is. The head (arXiv:2401.15077,
@@ -12,7 +12,7 @@ from the second on it reads its own outputs in place of the target's, and its ow
 those of the text, as when drafting (HASS, arXiv:2408.15766; EAGLE-3, arXiv:2503.01840).
 
 From --round-from on, matrices are rounded to INT4 before each step and the gradient goes to the numbers
-they were rounded from, so what is written is what was trained. One process, one thread. Logs to
+they were rounded from, so what is written is what was trained. One process, one thread, or a GPU. Logs to
 OUT/head-log.csv, saves OUT/head.pt every few minutes and goes on from it when started again. Batches are
 a function of seed and step.
 """
@@ -30,6 +30,7 @@ import torch.nn.functional as F
 import checkpoint
 import gptq
 import model
+from data import MASK
 
 MATRICES = ("fc", "qkv", "o", "gate_up", "down")
 NORMS = {"norm_embedding": "input_norm1", "norm_hidden": "input_norm2",
@@ -99,7 +100,7 @@ def attend(q, keys, values, stretch=128):
         rows = q[:, :, :, i:end]
         s = torch.matmul(rows.reshape(b * kv, group * (end - i), d), keys[0][:, :, :end].reshape(b * kv, end, d)
                          .transpose(1, 2)).view(b * kv, group, end - i, end)
-        mask = torch.full((end - i, end), -1e4, dtype=q.dtype).triu_(i + 1 - back)
+        mask = torch.full((end - i, end), -1e4, dtype=q.dtype, device=q.device).triu_(i + 1 - back)
         own = [(rows * k[:, :, None, i:end]).sum(-1, keepdim=True).view(b * kv, group, end - i, 1) for k in own_k]
         s = torch.cat([s + mask] + own, 3).softmax(-1)
         a = torch.matmul(s[..., :end].reshape(b * kv, -1, end), values[0][:, :, :end].reshape(b * kv, end, d))
@@ -160,9 +161,10 @@ def begin(c, weights, target, rows, seed):
         if w.dim() == 1:
             w.fill_(1)
         else:
-            w.normal_(0, (0.1 if name in ("o", "down") else 0.8) / math.sqrt(w.shape[1]), generator=g)
-    width, eps = c["hidden_size"], c["rms_norm_eps"]
-    xx, xy, one = torch.zeros(2 * width, 2 * width), torch.zeros(2 * width, width), torch.ones(width)
+            w.copy_(torch.randn(w.shape, generator=g) * ((0.1 if name in ("o", "down") else 0.8) / math.sqrt(w.shape[1])))
+    width, eps, device = c["hidden_size"], c["rms_norm_eps"], rows.device
+    xx, xy, one = (torch.zeros(2 * width, 2 * width, device=device), torch.zeros(2 * width, width, device=device),
+                   torch.ones(width, device=device))
     with torch.no_grad():
         for i in range(0, len(rows), 4):
             ids = rows[i:i + 4]
@@ -174,15 +176,15 @@ def begin(c, weights, target, rows, seed):
             x, y = x.reshape(-1, 2 * width)[keep], h[:, 1:].reshape(-1, width)[keep]
             xx += x.t() @ x
             xy += x.t() @ y
-        xx += 1e-3 * xx.diagonal().mean() * torch.eye(2 * width)
+        xx += 1e-3 * xx.diagonal().mean() * torch.eye(2 * width, device=device)
         weights["fc"].copy_(torch.linalg.solve(xx, xy).t())
 
 
 # ---------------------------------------------------------------- rounding
 
 def scales_of(weights, group):
-    return {n: torch.from_numpy(gptq.choose_scales(weights[n].numpy(), np.ones(weights[n].shape[1]), group)
-                                .astype(np.float32)) for n in MATRICES}
+    return {n: torch.from_numpy(gptq.choose_scales(weights[n].cpu().numpy(), np.ones(weights[n].shape[1]), group)
+                                .astype(np.float32)).to(weights[n].device) for n in MATRICES}
 
 
 def rounded(w, scales, group):
@@ -205,12 +207,12 @@ def write(out, c, weights, group):
              "gate_up": [(stem + "mlp.gate_proj", slice(0, ff)), (stem + "mlp.up_proj", slice(ff, 2 * ff))],
              "down": [(stem + "mlp.down_proj", slice(None))]}
     for name in MATRICES:
-        codes = (rounded(weights[name], scales[name], group)[0] + 8).numpy().astype(np.uint8)
+        codes = (rounded(weights[name], scales[name], group)[0] + 8).cpu().numpy().astype(np.uint8)
         for stem_of, rows in parts[name]:
-            t = checkpoint.gptq_tensors(codes[rows], scales[name].numpy()[rows], group)
+            t = checkpoint.gptq_tensors(codes[rows], scales[name].cpu().numpy()[rows], group)
             tensors.update({"%s.%s" % (stem_of, k): a for k, a in t.items()})
     for name, published in NORMS.items():
-        tensors[published + ".weight"] = weights[name].numpy().astype(np.float16)
+        tensors[published + ".weight"] = weights[name].cpu().numpy().astype(np.float16)
     checkpoint.write_safetensors(os.path.join(out, "model.safetensors"), tensors)
     keys = ("model_type", "vocab_size", "hidden_size", "intermediate_size", "num_attention_heads",
             "num_key_value_heads", "hidden_act", "rms_norm_eps", "scale_emb", "scale_depth", "dim_model_base")
@@ -251,22 +253,26 @@ def arguments():
     ap.add_argument("--valid-rows", type=int, default=16, help="half rows, spread over the file")
     ap.add_argument("--save-minutes", type=float, default=2)
     ap.add_argument("--write", metavar="HEAD")
+    ap.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     return ap.parse_args()
 
 
 def batch_at(a, rows, step):
-    """Half rows in an order shuffled anew for every pass."""
-    n, out = 2 * len(rows), []
+    """Half rows of each of the files in turn, in an order shuffled anew for every pass."""
+    out = []
     for k in range(step * a.batch, (step + 1) * a.batch):
+        k, source = divmod(k, len(rows))
+        n = 2 * len(rows[source])
         number, k = divmod(k, n)
-        if batch_at.number != number:
-            batch_at.number, batch_at.order = number, np.random.RandomState(a.seed + number).permutation(n)
-        k = batch_at.order[k]
-        out.append(rows[k // 2][512 * (k % 2):512 * (k % 2) + 513])
-    return torch.from_numpy(np.array(out, np.int64))
+        if batch_at.number.get(source) != number:
+            batch_at.number[source] = number
+            batch_at.order[source] = np.random.RandomState(a.seed + number).permutation(n)
+        k = batch_at.order[source][k]
+        out.append(rows[source][k // 2][512 * (k % 2):512 * (k % 2) + 513])
+    return torch.from_numpy(np.array(out, np.int64) % MASK)
 
 
-batch_at.number = None
+batch_at.number, batch_at.order = {}, {}
 
 
 def copy(half, weights, scales, group):
@@ -285,9 +291,9 @@ def main():
     torch.set_num_threads(1)
     os.makedirs(a.out, exist_ok=True)
     c, target = checkpoint.read(a.target)
-    target = {k: t.to(torch.bfloat16) if t.dim() > 1 else t for k, t in target.items()}
+    target = {k: t.to(a.device, torch.bfloat16) if t.dim() > 1 else t.to(a.device) for k, t in target.items()}
     n, path = sum(math.prod(s) for _, s in shapes(c)), os.path.join(a.out, "head.pt")
-    flat, m, v = torch.zeros(n), torch.zeros(n), torch.zeros(n)
+    flat, m, v = (torch.zeros(n, device=a.device) for _ in range(3))
     step, tokens, spent = 0, 0, 0.0
     weights = views(c, flat)
     if os.path.exists(path):
@@ -295,14 +301,14 @@ def main():
         flat.copy_(state["flat"]), m.copy_(state["m"]), v.copy_(state["v"])
         step, tokens, spent = state["step"], state["tokens"], state["seconds"]
     else:
-        rows = np.load(a.rows, mmap_mode="r")
+        rows = np.load(a.rows.split(",")[0], mmap_mode="r")
         rows = rows[np.linspace(0, len(rows) - 1, a.begin_rows).astype(int)][:, :513].astype(np.int64)
-        begin(c, weights, target, torch.from_numpy(rows), a.seed)
+        begin(c, weights, target, torch.from_numpy(rows).to(a.device), a.seed)
     if a.write:
         return write(a.write, c, weights, a.group)
-    source, valid = np.load(a.rows, mmap_mode="r"), np.load(a.valid, mmap_mode="r")
-    chosen = torch.from_numpy(valid[np.linspace(0, len(valid) - 1, a.valid_rows).astype(int)][:, :513].astype(np.int64))
-    lr_of, decay = torch.empty(n), torch.empty(n)
+    source, valid = [np.load(n, mmap_mode="r") for n in a.rows.split(",")], np.load(a.valid, mmap_mode="r")
+    chosen = torch.from_numpy(valid[np.linspace(0, len(valid) - 1, a.valid_rows).astype(int)][:, :513].astype(np.int64)).to(a.device)
+    lr_of, decay = torch.empty(n, device=a.device), torch.empty(n, device=a.device)
     for name, w in views(c, lr_of).items():
         w.fill_(1 if w.dim() > 1 else a.norm_lr / a.lr)
     for w in views(c, decay).values():
@@ -345,7 +351,7 @@ def main():
         if last:
             save()
             return
-        parts = run(c, half, target, batch_at(a, source, step), a.ahead)
+        parts = run(c, half, target, batch_at(a, source, step).to(a.device), a.ahead)
         weight = [a.fade ** i for i in range(a.ahead)]
         loss = sum(x / z * y for (x, _, z), y in zip(parts, weight)) / sum(weight)
         loss.backward()

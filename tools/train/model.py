@@ -1,4 +1,4 @@
-"""The MiniCPM4 decoder in PyTorch, for training on CPUs.
+"""The MiniCPM4 decoder in PyTorch, for training on CPUs; it runs on a GPU as well.
 
 Weights live in one flat float32 vector; `Weights` names its parts. Matrix products run in bfloat16
 with float32 accumulation, the residual stream and the norms in float32. compute=torch.float32 does
@@ -9,13 +9,38 @@ import math
 import torch
 import torch.nn.functional as F
 
+from data import MASK
+
+ORIGINAL_POSITIONS, POSITIONS = 512, 32768  # the first: the distances that rows without gaps are full of
+
+
+def stretch_factors(half, theta, original, positions, slow=1, fast=32):
+    """LongRoPE's list by YaRN's rule (arXiv:2309.00071): frequencies that turn more than `fast` times in `original` positions
+    stay, those that turn less than `slow` times are stretched by positions / original, those between by parts."""
+    out = []
+    for i in range(half):
+        turns = original / (2 * math.pi * theta ** (i / half))
+        ramp = min(1, max(0, math.log(fast / turns) / math.log(fast / slow)))
+        out.append(round(1 / (1 - (1 - original / positions) * ramp), 4))
+    return out
+
+
+FACTORS = stretch_factors(16, 10000.0, ORIGINAL_POSITIONS, POSITIONS)  # of heads 32 wide
 CONFIG = {
-    "architectures": ["MiniCPMForCausalLM"], "model_type": "minicpm", "vocab_size": 4096,
+    "architectures": ["MiniCPMForCausalLM"], "model_type": "minicpm", "vocab_size": 5120,
     "hidden_size": 256, "intermediate_size": 512, "num_hidden_layers": 5,
     "num_attention_heads": 8, "num_key_value_heads": 2, "hidden_act": "silu",
     "rms_norm_eps": 1e-6, "rope_theta": 10000.0, "tie_word_embeddings": True,
     "scale_emb": 12, "scale_depth": 1.4, "dim_model_base": 64,
-    "max_position_embeddings": 1024, "bos_token_id": 1, "eos_token_id": 2,
+    "max_position_embeddings": POSITIONS, "bos_token_id": 1, "eos_token_id": [2, 5118],
+    "rope_scaling": {"rope_type": "longrope", "short_factor": FACTORS, "long_factor": FACTORS,
+                     "original_max_position_embeddings": POSITIONS},
+    "sparse_config": {"kernel_size": 32, "kernel_stride": 16, "init_blocks": 1, "block_size": 64, "window_size": 512,
+                      "topk": 16, "use_nope": False, "dense_len": 2048},
+}
+SIZES = {  # parameters -> what is different
+    "4m": {},
+    "8m": {"hidden_size": 320, "intermediate_size": 896, "num_hidden_layers": 6, "num_attention_heads": 10},
 }
 
 
@@ -80,8 +105,9 @@ class Loss(torch.autograd.Function):
     Works in stretches of rows, and makes the gradients on the way."""
 
     @staticmethod
-    def forward(ctx, hidden, embed, target, rows=1024):
-        total, gh, ge = 0.0, torch.empty_like(hidden), torch.zeros(embed.shape)
+    def forward(ctx, hidden, embed, target):
+        rows = 16384 if hidden.is_cuda else 1024
+        total, gh, ge = 0.0, torch.empty_like(hidden), torch.zeros(embed.shape, device=hidden.device)
         for i in range(0, len(hidden), rows):
             h, t = hidden[i:i + rows], target[i:i + rows]
             p = (h @ embed.t()).float()
@@ -90,7 +116,7 @@ class Loss(torch.autograd.Function):
             keep = (t != 0).float()
             total -= (p.gather(1, t[:, None])[:, 0].clamp_min(1e-30).log() * keep).sum()
             if ctx.needs_input_grad[0]:
-                p.scatter_add_(1, t[:, None], torch.full((len(t), 1), -1.0))
+                p.scatter_add_(1, t[:, None], torch.full((len(t), 1), -1.0, device=p.device))
                 p = p.mul_(keep[:, None]).to(hidden.dtype)
                 gh[i:i + rows] = p @ embed
                 ge += (p.t() @ h).float()
@@ -100,14 +126,19 @@ class Loss(torch.autograd.Function):
     @staticmethod
     def backward(ctx, g):
         gh, ge = ctx.saved_tensors
-        return gh * g, ge * g, None, None
+        return gh * g, ge * g, None
 
 
-def rope_tables(c, length):
+def rope_tables(c, positions):
+    """positions: how many from 0, or a tensor [..., T] -> cos, sin [..., T, d]"""
     d = c["hidden_size"] // c["num_attention_heads"]
     inv = 1.0 / c["rope_theta"] ** (torch.arange(0, d, 2, dtype=torch.float32) / d)
-    angle = torch.arange(length, dtype=torch.float32)[:, None] * inv
-    return torch.cat([angle.cos(), angle.cos()], 1), torch.cat([-angle.sin(), angle.sin()], 1)
+    if c.get("rope_scaling"):
+        inv = inv / torch.tensor(c["rope_scaling"]["long_factor"])
+    if isinstance(positions, int):
+        positions = torch.arange(positions)
+    angle = positions.float()[..., None] * inv.to(positions.device)
+    return torch.cat([angle.cos(), angle.cos()], -1), torch.cat([-angle.sin(), angle.sin()], -1)
 
 
 def rotate(x, cos, sin):
@@ -120,6 +151,10 @@ def attend(q, k, v, stretch=128):
     """Causal attention. q [batch, kv, G, T, d]; k, v [batch, kv, T, d]. A stretch of queries sees only
     the keys up to its own end, so the upper triangle is mostly never computed."""
     b, kv, group, length, d = q.shape
+    if q.is_cuda:
+        wide = (b, kv, group, length, d)
+        return F.scaled_dot_product_attention(*(t.expand(wide).reshape(b, kv * group, length, d)
+                                                for t in (q, k[:, :, None], v[:, :, None])), is_causal=True).view(wide)
     q, out = q * (1 / math.sqrt(d)), []
     for i in range(0, length, stretch):
         end = min(length, i + stretch)
@@ -131,13 +166,16 @@ def attend(q, k, v, stretch=128):
     return torch.cat(out, 3)
 
 
-def hidden(c, w, ids, compute=torch.bfloat16, linear=F.linear):
+def hidden(c, w, ids, compute=torch.bfloat16, linear=F.linear, positions=None, attention=None):
     """ids [batch, T] -> what the output matrix is applied to, [batch, T, width]. `w` maps names to
-    tensors; `linear(x, weight)` may be replaced by one that watches its inputs."""
+    tensors; `linear(x, weight)` may be replaced by one that watches its inputs; positions [T] or [batch, T], from 0 if
+    None; attention(layer, q, k, v) takes the place of attend()."""
     b, length = ids.shape
     heads, kv, width = c["num_attention_heads"], c["num_key_value_heads"], c["hidden_size"]
     d, eps, depth = width // heads, c["rms_norm_eps"], c["scale_depth"] / math.sqrt(c["num_hidden_layers"])
-    cos, sin = (t[:, None].to(compute) for t in rope_tables(c, length))
+    if positions is None:
+        positions = torch.arange(length, device=ids.device)
+    cos, sin = (t.unsqueeze(-2).to(compute) for t in rope_tables(c, positions))
     x = F.embedding(ids, w["embed"]).float() * c["scale_emb"]
     for n in range(c["num_hidden_layers"]):
         h = Norm.apply(x, w["%d.norm_in" % n], eps, compute)
@@ -145,7 +183,8 @@ def hidden(c, w, ids, compute=torch.bfloat16, linear=F.linear):
         qk = rotate(qkv[:, :, :heads + kv], cos, sin)
         q = qk[:, :, :heads].permute(0, 2, 1, 3).reshape(b, kv, heads // kv, length, d)
         k, v = (t.permute(0, 2, 1, 3) for t in (qk[:, :, heads:], qkv[:, :, heads + kv:]))
-        a = attend(q, k, v).view(b, heads, length, d).transpose(1, 2).reshape(b, length, width)
+        a = attention(n, q, k, v) if attention else attend(q, k, v)
+        a = a.reshape(b, heads, length, d).transpose(1, 2).reshape(b, length, width)
         x = torch.add(x, linear(a, w["%d.o" % n]), alpha=depth)
         h = Norm.apply(x, w["%d.norm_post" % n], eps, compute)
         gate, up = linear(h, w["%d.gate_up" % n]).chunk(2, -1)
@@ -153,7 +192,13 @@ def hidden(c, w, ids, compute=torch.bfloat16, linear=F.linear):
     return Norm.apply(x, w["norm"], eps, compute) / (width / c["dim_model_base"])
 
 
-def loss_sum(c, w, rows, compute=torch.bfloat16):
-    """rows [batch, T + 1] -> the sum of the negative log-likelihood of tokens 1..T, in nats"""
-    h = hidden(c, w, rows[:, :-1], compute)
-    return Loss.apply(h.reshape(-1, h.shape[-1]), w["embed"], rows[:, 1:].reshape(-1))
+def targets(rows):
+    """rows [batch, T + 1] with MASK bits -> the targets 1..T, 0 where none"""
+    t = rows[:, 1:]
+    return torch.where(t >= MASK, torch.zeros_like(t), t)
+
+
+def loss_sum(c, w, rows, compute=torch.bfloat16, positions=None):
+    """rows [batch, T + 1] -> the sum of the negative log-likelihood of its targets, in nats"""
+    h = hidden(c, w, rows[:, :-1] % MASK, compute, positions=positions)
+    return Loss.apply(h.reshape(-1, h.shape[-1]), w["embed"], targets(rows).reshape(-1))

@@ -1,98 +1,169 @@
 #!/usr/bin/env python3
 """Train the model.
 
-    train.py ROWS.npy VALID.npy OUT [--minutes M | --steps N] [--processes P] ...
+    train.py RUN [--minutes M | --steps N] [--from CHECKPOINT] [--processes P] ...     RUN: what data.py and mix.py wrote
 
-Data-parallel over single-threaded processes that share one weight vector. Each computes a gradient
-from its own rows, then each updates its own stretch of the vector with AdamW. The learning rate
-rises for --warmup steps and falls linearly to zero at the end of the run, which is a number of steps
-or a time (then measured against the clock, pauses between runs not counted). Logs to OUT/log.csv,
-saves OUT/state.pt every few minutes and goes on from it when started again.
+On CPUs data-parallel over single-threaded processes that share one weight vector; with a GPU, one process on it. Each process
+computes a gradient from its own rows, then updates its own share of the weights: Muon (the momentum of a matrix made orthogonal,
+kellerjordan.github.io/posts/muon, scaled as in arXiv:2502.16982) for the matrices, AdamW for embedding and norms. The learning rate
+rises for --warmup steps and falls linearly to --last of it at the end of the run, which is a number of steps or a time (then measured
+against the clock, pauses between runs not counted). Logs to RUN/log.csv, saves RUN/state.pt every few minutes and goes on from it
+when started again.
+
+Rows of 512 tokens, of 1,024 from --long-from on. With --gaps 0.5 every second row has jumps in its positions, so that distances
+up to the whole window are learned from short rows (arXiv:2309.10400). From --sparse-from on each step also asks about a long document
+whose blocks are chosen as InfLLM v2 does (sparse.py).
 """
 import argparse
 import csv
 import math
 import os
+import threading
 import time
 
 import numpy as np
 import torch
 import torch.multiprocessing as mp
 
+import checkpoint
 import model
+import sparse
 
-FIELDS = ["step", "tokens", "seconds", "lr", "loss", "valid_loss", "tokens_per_second"]
+FIELDS = ["step", "tokens", "seconds", "lr", "loss", "valid_books", "valid_tasks", "found", "tokens_per_second"]
+MIX = "train=0.6,stories=0.1,instruct=0.05,chinese=0.04,tasks=0.21"
 
 
 def arguments():
     ap = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    ap.add_argument("rows")
-    ap.add_argument("valid")
-    ap.add_argument("out")
+    ap.add_argument("run")
+    ap.add_argument("--from", dest="begin", metavar="CHECKPOINT", help="weights to begin with; its vocabulary may be shorter")
+    ap.add_argument("--size", choices=model.SIZES, default="4m")
     ap.add_argument("--minutes", type=float)
     ap.add_argument("--steps", type=int, default=6000)
     ap.add_argument("--processes", type=int, default=2)
     ap.add_argument("--batch", type=int, default=8, help="rows of 512 tokens a step and process")
-    ap.add_argument("--long-from", type=float, default=0.85, help="part of the run after which rows have 1,024 tokens")
+    ap.add_argument("--mix", default=MIX, help="shares of the rows")
+    ap.add_argument("--long-from", type=float, default=0.6, help="part of the run after which rows have 1,024 tokens")
+    ap.add_argument("--gaps", type=float, default=0.5, help="share of the rows with jumps in their positions")
+    ap.add_argument("--sparse-from", type=float, default=0.8, help="part of the run after which there are long documents")
+    ap.add_argument("--sparse-weight", type=float, default=0.3, help="of the loss on long documents, a token of a step being 1")
+    ap.add_argument("--documents", type=int, default=1, help="long ones a step and process")
+    ap.add_argument("--refresh", type=int, default=8, help="steps that share the keys and values of one long document")
     ap.add_argument("--lr", type=float, default=2.5e-3, help="of the matrices")
     ap.add_argument("--embed-lr", type=float, default=5e-3, help="of the embedding and the norms")
+    ap.add_argument("--last", type=float, default=0.0, help="part of the learning rate that is left at the end")
     ap.add_argument("--warmup", type=int, default=150)
     ap.add_argument("--decay", type=float, default=0.1)
     ap.add_argument("--clip", type=float, default=1.0)
     ap.add_argument("--seed", type=int, default=1)
     ap.add_argument("--log-every", type=int, default=20)
-    ap.add_argument("--valid-every", type=int, default=250)
-    ap.add_argument("--valid-rows", type=int, default=32, help="of 1,025 tokens, spread over the file, a process")
-    ap.add_argument("--save-minutes", type=float, default=4)
+    ap.add_argument("--valid-every", type=int, default=200)
+    ap.add_argument("--valid-rows", type=int, default=16, help="of 1,025 tokens of each kind, a process")
+    ap.add_argument("--save-minutes", type=float, default=3)
+    ap.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     return ap.parse_args()
 
 
-class Batches:
-    """The rows of each step. A pass goes through the rows in a shuffled order twice, first for their
-    first halves and then for their second ones. Depends on the seed and the step alone."""
+HELD_OUT = 64  # task rows at the end of tasks.npy, for validation
 
-    def __init__(self, a, rank, rows):
-        self.a, self.rank, self.rows, self.number, self.order = a, rank, rows, None, None
+
+class Batches:
+    """The rows of each step, drawn from the sources by their shares; each source goes through its rows in a shuffled order, for
+    their first halves and then for their second ones. Depends on seed and step alone."""
+
+    def __init__(self, a, rank):
+        self.a, self.rank, shares = a, rank, dict(part.split("=") for part in a.mix.split(","))
+        self.names, rng = sorted(shares), np.random.RandomState(a.seed)
+        p = np.array([float(shares[n]) for n in self.names])
+        self.which = rng.choice(len(p), 1 << 20, p=p / p.sum())
+        self.nth = np.zeros(len(self.which), np.int64)
+        for i in range(len(p)):
+            self.nth[self.which == i] = np.arange((self.which == i).sum())
+        load = lambda n: np.load(os.path.join(a.run, n + ".npy"), mmap_mode="r")
+        self.rows = {n: load(n)[:-HELD_OUT] if n == "tasks" else load(n) for n in self.names}
+        self.short = load("short") if "tasks" in shares else None
+        self.orders = {}
+
+    def row(self, k, long):
+        name, nth = self.names[self.which[k]], int(self.nth[k])
+        rows = self.short if name == "tasks" and not long else self.rows[name]
+        number, nth = divmod(nth, 2 * len(rows))
+        if (name, number, len(rows)) not in self.orders:
+            self.orders[name, number, len(rows)] = np.random.RandomState(self.a.seed + number).permutation(len(rows))
+        row = rows[self.orders[name, number, len(rows)][nth % len(rows)]]
+        return row if long else row[512 * (nth // len(rows)):512 * (nth // len(rows)) + 513]
+
+    def positions(self, k, length):
+        rng, at = np.random.RandomState(self.a.seed * 1000003 + k), np.arange(length)
+        if rng.rand() < self.a.gaps:
+            total = math.exp(rng.uniform(math.log(64), math.log(model.POSITIONS - length - 1)))
+            first = rng.rand()
+            for cut, part in zip(rng.randint(1, length, 2), (first, 1 - first)):
+                at[cut:] += int(total * part)
+        return at
 
     def at(self, step, long):
-        a, n, out = self.a, len(self.rows), []
+        a, rows, positions = self.a, [], []
         first = (step * a.processes + self.rank) * a.batch
         for k in range(first, first + a.batch, 2 if long else 1):  # k counts half rows
-            number, k = divmod(k, 2 * n)
-            if number != self.number:
-                self.number, self.order = number, np.random.RandomState(a.seed + number).permutation(n)
-            row = self.rows[self.order[k % n]]
-            out.append(row if long else row[512 * (k // n):512 * (k // n) + 513])
-        return torch.from_numpy(np.array(out, np.int64))
+            rows.append(self.row(k % len(self.which), long))
+            positions.append(self.positions(k, len(rows[-1]) - 1))
+        return torch.from_numpy(np.array(rows, np.int64)), torch.from_numpy(np.array(positions))
+
+
+def orthogonal(g, steps=5):
+    """The nearest matrix whose singular values are about one (Newton-Schulz)."""
+    x = g.t() if g.shape[0] > g.shape[1] else g
+    x = (x / (x.norm() + 1e-7)).to(torch.bfloat16)
+    for _ in range(steps):
+        s = x @ x.t()
+        x = 3.4445 * x + (-4.7750 * s + 2.0315 * (s @ s)) @ x
+    return (x.t() if g.shape[0] > g.shape[1] else x).float()
+
+
+def shares(c, weights, processes):
+    """For each process its stretches of the flat vector: [(offset, shape)] for Muon, [(from, to, kind)] for AdamW."""
+    width, ff = c["hidden_size"], c["intermediate_size"]
+    kv = width // c["num_attention_heads"] * c["num_key_value_heads"]
+    blocks, offset = [], 0
+    for name, shape in model.shapes(c):
+        leaf = name.split(".")[-1]
+        if len(shape) == 2 and name != "embed":
+            row = offset
+            for n in {"qkv": (width, kv, kv), "gate_up": (ff, ff)}.get(leaf, shape[:1]):
+                blocks.append((row, (n, shape[1])))
+                row += n * shape[1]
+        offset += math.prod(shape)
+    blocks.sort(key=lambda b: (-math.prod(b[1]), b[0]))
+    out = []
+    for r in range(processes):
+        adam = [(lo + (hi - lo) * r // processes, lo + (hi - lo) * (r + 1) // processes, kind)
+                for kind, (lo, hi) in weights.kinds.items() if kind != "matrix"]
+        out.append((blocks[r::processes], adam))
+    return out
 
 
 def work(rank, a, shared, gate):
     torch.set_num_threads(1)
-    c = model.CONFIG
-    valid = np.load(a.valid, mmap_mode="r")
-    batches = Batches(a, rank, np.load(a.rows, mmap_mode="r"))
-    chosen = valid[np.linspace(0, len(valid) - 1, a.valid_rows * a.processes).astype(int)[rank::a.processes]]
+    c, device = config(a), a.device
+    load = lambda n: np.load(os.path.join(a.run, n + ".npy"), mmap_mode="r")
+    valid, tasks = load("valid"), load("tasks")[-HELD_OUT:]
+    batches, n_valid = Batches(a, rank), a.valid_rows * a.processes
+    documents = [sparse.Documents(a, rank * a.documents + i) for i in range(a.documents)]
+    chosen = [rows[np.linspace(0, len(rows) - 1, n_valid).astype(int)[rank::a.processes]] for rows in (valid, tasks)]
     flat, grads, numbers = shared["flat"], shared["grads"], shared["numbers"]
     weights = model.Weights(c, flat)
-    mine = slice(len(flat) * rank // a.processes, len(flat) * (rank + 1) // a.processes)
-    scale = torch.empty(len(flat))  # learning rates and decay of each weight, in units of a.lr
-    decay = torch.zeros(len(flat))
-    for kind, (lo, hi) in weights.kinds.items():
-        scale[lo:hi] = 1 if kind == "matrix" else a.embed_lr / a.lr
-        decay[lo:hi] = 0 if kind == "norm" else a.decay
-    scale, decay = scale[mine], decay[mine] * scale[mine]
-    m, v = shared["m"][mine], shared["v"][mine]
+    muon, adam = shares(c, weights, a.processes)[rank]
+    mine = [slice(o, o + math.prod(s)) for o, s in muon] + [slice(lo, hi) for lo, hi, _ in adam]
     half = {k: t.to(torch.bfloat16) if t.dim() > 1 else t.clone() for k, t in weights.at.items()}
     half = {k: t.requires_grad_() for k, t in half.items()}
     grad_views = model.Weights(c, grads[rank]).at
 
     step, tokens, spent = (int(shared["start"][i]) for i in range(3))
     began, last_save, last_log, last_tokens = time.time() - spent, time.time(), time.time(), tokens
-    running, count = 0.0, 0
-    log = None
+    running, count, looked = 0.0, 0, False
     if rank == 0:
-        path = os.path.join(a.out, "log.csv")
-        log = open(path, "a", newline="")
+        log = open(os.path.join(a.run, "log.csv"), "a", newline="")
         writer = csv.writer(log)
         if not log.tell():
             writer.writerow(FIELDS)
@@ -109,49 +180,65 @@ def work(rank, a, shared, gate):
         valid_due = step % a.valid_every == 0 or done >= 1
         if valid_due:
             with torch.no_grad():
-                total = sum(float(model.loss_sum(c, half, torch.from_numpy(chosen[i:i + 4].astype(np.int64))))
-                            for i in range(0, len(chosen), 4))
-                numbers[2 + rank] = total
-                numbers[10 + rank] = int((chosen[:, 1:] != 0).sum())
+                for kind, rows in enumerate(chosen):
+                    rows = torch.from_numpy(rows.astype(np.int64)).to(device)
+                    numbers[2 + 16 * kind + rank] = sum(float(model.loss_sum(c, half, rows[i:i + 4]))
+                                                        for i in range(0, len(rows), 4))
+                    numbers[10 + 16 * kind + rank] = int((model.targets(rows) != 0).sum())
         if done >= 1:
             gate.wait()
             if rank == 0:
-                final = float(numbers[2:2 + a.processes].sum() / numbers[10:10 + a.processes].sum())
-                writer.writerow([step, tokens, int(seconds), 0, "", "%.4f" % final, ""])
+                writer.writerow([step, tokens, int(seconds), 0, ""] + valid_losses(numbers, a.processes) + ["", ""])
                 log.close()
                 save(a, shared, step, tokens, seconds)
             return
-        batch = batches.at(step, done >= a.long_from)
-        n = int((batch[:, 1:] != 0).sum())
-        loss = model.loss_sum(c, half, batch)
-        (loss / n).backward()
-        for k, t in half.items():
-            grad_views[k].copy_(t.grad)
-        numbers[18 + rank], numbers[26 + rank] = float(loss), n
+        batch, positions = (t.to(device) for t in batches.at(step, done >= a.long_from))
+        n = int((model.targets(batch) != 0).sum())
+        loss = model.loss_sum(c, half, batch, positions=positions)
+        (loss / max(n, 1)).backward()
+        if done >= a.sparse_from:
+            numbers[58 + rank], looked = 0, True
+            for d in documents:
+                found, n_found = d.loss_sum(c, half, step)
+                (found * (a.sparse_weight / n_found / len(documents))).backward()
+                numbers[58 + rank] += float(found) / n_found / len(documents)
+        with torch.no_grad():
+            for k, t in half.items():
+                grad_views[k].copy_(t.grad)
+        numbers[34 + rank], numbers[42 + rank] = float(loss), n
         gate.wait()
-        total_n = float(numbers[26:26 + a.processes].sum())
-        g = grads[0][mine] * (float(numbers[26]) / total_n)
-        for r in range(1, a.processes):
-            g.add_(grads[r][mine], alpha=float(numbers[26 + r]) / total_n)
-        numbers[34 + rank] = float(g.square().sum())
+        total_n = float(numbers[42:42 + a.processes].sum())
+        gs = []
+        for part in mine:
+            g = grads[0][part] * (float(numbers[42]) / total_n)
+            for r in range(1, a.processes):
+                g.add_(grads[r][part], alpha=float(numbers[42 + r]) / total_n)
+            gs.append(g)
+        numbers[50 + rank] = sum(float(g.square().sum()) for g in gs)
         gate.wait()
-        norm = math.sqrt(float(numbers[34:34 + a.processes].sum()))
-        lr = a.lr * min(1, (step + 1) / a.warmup) * (1 - done)
+        norm = math.sqrt(float(numbers[50:50 + a.processes].sum()))
+        lr = a.lr * min(1, (step + 1) / a.warmup) * (1 - done * (1 - a.last))
         step += 1
-        tokens += int(total_n)
+        tokens += a.batch * 512 * a.processes
         if math.isfinite(norm):
-            g.mul_(min(1, a.clip / (norm + 1e-6)))
-            m.lerp_(g, 0.1)
-            v.mul_(0.95).addcmul_(g, g, value=0.05)
-            update = (v / (1 - 0.95 ** step)).sqrt_().add_(1e-8).reciprocal_().mul_(m).mul_(scale).div_(1 - 0.9 ** step)
-            flat[mine] = flat[mine] * (1 - lr * decay) - lr * update
-        running += float(numbers[18:18 + a.processes].sum() / total_n)
+            shrink = min(1, a.clip / (norm + 1e-6))
+            for g, part, (_, shape) in zip(gs, mine, muon):
+                m = shared["m"][part].lerp_(g.mul_(shrink), 0.05)
+                update = orthogonal(g.lerp(m, 0.95).view(shape)).reshape(-1)
+                flat[part] = flat[part] * (1 - lr * a.decay) - update * (lr * 0.2 * math.sqrt(max(shape)))
+            for g, part, (_, _, kind) in zip(gs[len(muon):], mine[len(muon):], adam):
+                m, v = shared["m"][part].lerp_(g.mul_(shrink), 0.1), shared["v"][part]
+                v.mul_(0.95).addcmul_(g, g, value=0.05)
+                update = (v / (1 - 0.95 ** step)).sqrt_().add_(1e-8).reciprocal_().mul_(m).div_(1 - 0.9 ** step)
+                rate = lr * a.embed_lr / a.lr
+                flat[part] = flat[part] * (1 - rate * (0 if kind == "norm" else a.decay)) - update * rate
+        running += float(numbers[34:34 + a.processes].sum() / total_n)
         count += 1
         if rank == 0 and (step % a.log_every == 0 or valid_due):
             now = time.time()
-            shown = "%.4f" % float(numbers[2:2 + a.processes].sum() / numbers[10:10 + a.processes].sum()) \
-                if valid_due else ""
-            writer.writerow([step, tokens, int(now - began), "%.6f" % lr, "%.4f" % (running / count), shown,
+            writer.writerow([step, tokens, int(now - began), "%.6f" % lr, "%.4f" % (running / count)] +
+                            (valid_losses(numbers, a.processes) if valid_due else ["", ""]) +
+                            ["%.4f" % numbers[58:58 + a.processes].mean() if looked else "",
                              int((tokens - last_tokens) / (now - last_log))])
             log.flush()
             running, count, last_log, last_tokens = 0.0, 0, now, tokens
@@ -161,33 +248,59 @@ def work(rank, a, shared, gate):
             last_save = time.time()
 
 
+def valid_losses(numbers, processes):
+    return ["%.4f" % float(numbers[2 + i:2 + i + processes].sum() / numbers[10 + i:10 + i + processes].sum()) for i in (0, 16)]
+
+
 def save(a, shared, step, tokens, seconds):
     """Called by process 0 while the other one waits or only reads."""
-    path = os.path.join(a.out, "state.pt")
-    state = {k: shared[k].clone() for k in ("flat", "m", "v")}
-    torch.save({"config": model.CONFIG, "step": step, "tokens": tokens, "seconds": seconds, **state}, path + ".new")
+    path = os.path.join(a.run, "state.pt")
+    state = {k: shared[k].cpu().clone() for k in ("flat", "m", "v")}
+    torch.save({"config": config(a), "step": step, "tokens": tokens, "seconds": seconds, **state}, path + ".new")
     os.replace(path + ".new", path)
+
+
+def config(a):
+    return {**model.CONFIG, **model.SIZES[a.size]}
+
+
+def grow(weights, path):
+    """Weights of a checkpoint whose vocabulary is a beginning of this one (its two added tokens, the last, were never trained)."""
+    old = checkpoint.read(path)[1]
+    for name, w in weights.at.items():
+        if name == "embed":
+            n = len(old[name]) - 2
+            w[n:].mul_(float(old[name][:n].std() / w.std()))
+            w[:n].copy_(old[name][:n])
+        else:
+            w.copy_(old[name])
 
 
 def main():
     a = arguments()
-    os.makedirs(a.out, exist_ok=True)
-    n = model.count(model.CONFIG)
-    shared = {"flat": torch.zeros(n), "m": torch.zeros(n), "v": torch.zeros(n),
-              "grads": torch.zeros(a.processes, n), "numbers": torch.zeros(64, dtype=torch.float64),
-              "start": torch.zeros(3, dtype=torch.float64)}
-    path = os.path.join(a.out, "state.pt")
+    a.processes = a.processes if a.device == "cpu" else 1
+    c = config(a)
+    n = model.count(c)
+    shared = {"flat": torch.zeros(n), "m": torch.zeros(n), "v": torch.zeros(n), "grads": torch.zeros(a.processes, n)}
+    path, start = os.path.join(a.run, "state.pt"), [0, 0, 0]
     if os.path.exists(path):
         state = torch.load(path)
         for k in ("flat", "m", "v"):
             shared[k].copy_(state[k])
-        shared["start"].copy_(torch.tensor([state["step"], state["tokens"], state["seconds"]]))
+        start = [state["step"], state["tokens"], state["seconds"]]
     else:
-        model.Weights(model.CONFIG, shared["flat"]).init(a.seed)
-    print("%d parameters, from step %d" % (n, int(shared["start"][0])), flush=True)
-    for t in shared.values():
-        t.share_memory_()
-    mp.spawn(work, (a, shared, mp.get_context("spawn").Barrier(a.processes)), nprocs=a.processes)
+        weights = model.Weights(c, shared["flat"])
+        weights.init(a.seed)
+        if a.begin:
+            grow(weights, a.begin)
+    print("%d parameters, from step %d" % (n, start[0]), flush=True)
+    shared = {k: t.share_memory_() if a.device == "cpu" else t.to(a.device) for k, t in shared.items()}
+    shared["numbers"] = torch.zeros(64, dtype=torch.float64).share_memory_()
+    shared["start"] = torch.tensor(start, dtype=torch.float64)
+    if a.processes == 1:
+        work(0, a, shared, threading.Barrier(1))
+    else:
+        mp.spawn(work, (a, shared, mp.get_context("spawn").Barrier(a.processes)), nprocs=a.processes)
 
 
 if __name__ == "__main__":

@@ -1,0 +1,389 @@
+#!/usr/bin/env python3
+"""Turn stories, instructions, Chinese and made-up tasks into training rows, beside those of the books.
+
+    mix.py TEXT VOCAB RUN [--task-rows 8000] [--seed 1]     TEXT: the folder with the samples; RUN has train.npy
+
+Writes RUN/stories_valid.txt and RUN/{stories,instruct,chinese,tasks,short}.npy, uint16 [rows, 1025] as data.py does. Bit 15 of a number (MASK) says that
+the token is read but is no target: the numbers of needles cannot be foretold, nor can what a user asks.
+
+    stories   TinyStories, as text and as answers to "Tell a story about ..."
+    instruct  worked sums, one-sentence summaries of abstracts, self-instruct's seeds, as chat turns
+    chinese   the histories
+    tasks     a text of books or of lines in which facts are hidden, then questions about them; a row is a task
+    short     the same in half a row
+
+Facts come in many forms, over keys drawn from the books' words, and are asked for in a chat or by a sentence left open. What
+`noctule eval needle` and LongEval's lines say ("special magic number", "REGISTER_CONTENT") is in none of them, nor are their words
+keys: with these forms the model is measured.
+"""
+import argparse
+import json
+import multiprocessing
+import os
+import re
+
+import numpy as np
+
+import tokenizer
+from data import LENGTH, MASK
+
+HELD_BACK = 300  # stories at the end of the second sample, for measuring
+UNSEEN = set("amber basil cedar delta ember fjord garnet harbor indigo juniper kestrel lantern maple nectar onyx pepper quartz "
+             "raven saffron tulip umber velvet willow zephyr special magic".split())
+
+NOUNS = ("pass key|secret code|access code|room number|telephone number|lucky number|ticket number|code word|weight|price|score|"
+         "account number|house number|number of the box|combination|serial number|age|result|order number|key").split("|")
+FACTS = ["The {n} of {k} is {v}.", "The {n} for {k} is {v}.", "The {n} for {k} is: {v}.", "{k}: the {n} is {v}.",
+         "Remember that {k} has the {n} {v}.", "It was written that the {n} of {k} was {v}.", "Here the {n} of {k} is {v}.",
+         "Note: the {n} for {k} is {v}, remember it.", "For {k}, the {n} is {v}.", "A {n} of {k} is: {v}.",
+         "Another {n} for {k} is {v}.", "Some {n} belongs to {k}: {v}.", "The {n} that belongs to {k} is {v}."]
+ASKS = ["What is the {n} of {k}?", "What is the {n} for {k}?", "What is the {n} for {k} in the text?", "Tell me the {n} of {k}.",
+        "Which {n} does {k} have?", "What {n} has {k}? Answer with the number.", "Give the {n} for {k}.",
+        "What was the {n} of {k}? Answer only with it.", "Find the {n} of {k} in the text above."]
+OPEN = ["The {n} of {k} is {v}", "The {n} for {k} is {v}", "The {n} for {k} in the text is {v}", "{k}: the {n} is {v}",
+        "As the text says, the {n} of {k} is {v}", "The {n} of {k}: {v}"]
+LINES = ["{k}: {v}", "{k} = {v}", "{k} - {v}", "{k} is {v}.", "entry {k} : {v}", "{k} -> {v}", "The value of {k} is {v}.", "{k} {v}"]
+LINE_ASKS = ["What is {k}?", "What is the value of {k}?", "Which value has {k}?", "Tell me what stands beside {k}.", "{k}?",
+             "What stands in the line of {k}?", "Look up {k}."]
+INTROS = ["Read the text.", "Some facts are hidden in the text below. Remember them.", "There will be a question after this text.",
+          "Here is a text.", "Find what is hidden here:", "Read this and remember the numbers."]
+ZH_NOUNS = ["密码", "号码", "代码", "房间", "价格", "年龄"]
+ZH_FACTS = ["{k}的{n}是{v}。", "{k}的{n}为{v}。", "请记住，{k}的{n}是{v}。", "{n}：{k}，{v}。"]
+ZH_ASKS = ["{k}的{n}是什么？", "{k}的{n}是多少？", "请问{k}的{n}是什么？"]
+ZH_OPEN = ["{k}的{n}是{v}", "文中{k}的{n}是{v}"]
+
+
+def read(path):
+    with tokenizer.open_text(path) as f:
+        return f.read()
+
+
+class Text:
+    """Token ids with their masks, put together in pieces."""
+
+    def __init__(self, sp):
+        self.sp, self.ids = sp, []
+
+    def add(self, text, mask=False):
+        self.ids += [i | MASK if mask else i for i in self.sp.encode(text)]
+        return self
+
+    def put(self, *ids):
+        self.ids += ids
+        return self
+
+    def fact(self, form, n, k, v, mask_all, mask_value):
+        head, tail = form.replace("{n}", n).replace("{k}", k).split("{v}")
+        space = " " if head.endswith(" ") else ""
+        self.add(head[:len(head) - len(space)], mask_all).add(space + v, mask_value).add(tail, mask_all)
+        return self
+
+    def user(self, question, mask=False):
+        self.put(tokenizer.IM_START | MASK).add(" user\n", True).add(question, mask).put(tokenizer.IM_END | MASK).add(" \n", True)
+        return self.put(tokenizer.IM_START | MASK).add(" assistant\n", True)
+
+    def answer(self, text, last=True):
+        self.add(text).put(tokenizer.IM_END)
+        return self if last else self.add(" \n", True)
+
+
+def pack(documents, rng):
+    """Documents in a shuffled order, one after another, cut into rows."""
+    flat = np.array([i for d in rng.permutation(len(documents)) for i in documents[d]], np.uint16)
+    n = (len(flat) - 1) // LENGTH
+    return np.stack([flat[i * LENGTH:(i + 1) * LENGTH + 1] for i in range(n)])
+
+
+# ---------------------------------------------------------------- texts
+
+STOP = set("the and was were that with they have had said his her she him their there then when what this from would could very "
+           "for but not all out one day are you big your into little went saw them like about time once upon who some wanted named "
+           "lived loved liked made make because felt after before each every from happy sad did didn't so too back".split())
+
+
+def subject(story, rng):
+    """What a story is about: "a dog", "a girl named Lily"."""
+    m = re.search(r"\b(boy|girl|dog|cat|bird|rabbit|bunny|bear|fish|frog|mouse|fox|duck) named ([A-Z][a-z]+)", story)
+    if m and rng.rand() < 0.4:
+        return "a %s named %s" % m.groups()
+    nouns = re.findall(r"\b(?:a|an|the) (?:[a-z]+ )?([a-z]{3,})\b", story)
+    nouns = [w for w in nouns if w not in STOP and nouns.count(w) > 1] or nouns[:1] or ["day"]
+    word = nouns[rng.randint(len(nouns))]
+    return "%s %s" % ("an" if word[0] in "aeiou" else "a", word)
+
+
+def stories(sp, text_dir, rng, valid):
+    """-> rows; the stories held back go to the file `valid`."""
+    golden = read(os.path.join(text_dir, "..", "stories", "golden_ppl_stories.txt"))
+    golden = re.sub(r"\s+", " ", golden)
+    first = [s.strip() for s in read(os.path.join(text_dir, "tinystories_v1_sample.txt.xz")).split("<|endoftext|>")]
+    second = [s.strip() for s in read(os.path.join(text_dir, "tinystories_v2_sample.txt.xz")).split("<|endoftext|>")]
+    second = [s for s in second if s]
+    held = set(second[-HELD_BACK:])
+    with open(valid, "w", encoding="utf-8") as f:
+        f.write((tokenizer.END_OF_BOOK + "\n").join(s + "\n" for s in second[-HELD_BACK:]))
+    kept = [s for s in first + second[:-HELD_BACK]
+            if len(s) > 100 and s not in held and re.sub(r"\s+", " ", s)[:200] not in golden]
+    out = []
+    for s in kept:
+        s = re.sub(" *\n", "\n", s).replace("“", '"').replace("”", '"').replace("’", "'")
+        out.append(Text(sp).put(tokenizer.BOS).add(" " + s).put(tokenizer.EOS).ids)
+        ask = ["Tell a story about {s}.", "Tell me a story about {s}.", "Write a short story about {s}.", "A story about {s}, please.",
+               "Can you tell a story about {s}?"][rng.randint(5)].replace("{s}", subject(s, rng))
+        out.append(Text(sp).put(tokenizer.BOS).user(ask).answer(s).ids)
+    return pack(out, rng)
+
+
+def instruct(sp, text_dir, rng):
+    out = []
+    for item in json.loads(read(os.path.join(text_dir, "instruct", "gsm8k_train.json.xz"))):
+        out.append(Text(sp).put(tokenizer.BOS).user(item["instruction"]).answer(item["output"]).ids)
+    for line in read(os.path.join(text_dir, "instruct", "scitldr_a_train.jsonl.xz")).splitlines():
+        item = json.loads(line)
+        ask = ["Summarise this in one sentence:", "Give a one-line summary.", "What is this about, in one sentence?"][rng.randint(3)]
+        out.append(Text(sp).put(tokenizer.BOS).user(ask + "\n" + " ".join(item["source"])[:1800]).answer(item["target"][0]).ids)
+    for line in read(os.path.join(text_dir, "instruct", "self_instruct_seed_tasks.jsonl")).splitlines():
+        item = json.loads(line)
+        for case in item["instances"][:2]:
+            out.append(Text(sp).put(tokenizer.BOS).user((item["instruction"] + "\n" + case["input"]).strip()).answer(case["output"]).ids)
+    return pack(out, rng)
+
+
+def chinese(sp, text_dir, rng):
+    """Twenty lines a document, both histories."""
+    out = []
+    for name in ("zh_modern_histories.txt.xz", "zh_classical_histories.txt.xz"):
+        lines = [s for s in read(os.path.join(text_dir, name)).splitlines() if s and not s.startswith("#")]
+        for i in range(0, len(lines) - 20, 20):
+            out.append(Text(sp).put(tokenizer.BOS).add(" " + "\n".join(lines[i:i + 20])).put(tokenizer.EOS).ids)
+    return pack(out, rng)
+
+
+# ---------------------------------------------------------------- tasks
+
+class Tasks:
+    def __init__(self, sp, books, zh, rng):
+        self.sp, self.books, self.zh, self.rng = sp, books, zh, rng
+        counts = {}
+        for row in books[::9]:
+            for w in sp.decode([int(i) for i in row[1:] if i]).split():
+                if w.isascii() and w.isalpha() and w.islower() and 4 <= len(w) <= 9:
+                    counts[w] = counts.get(w, 0) + 1
+        self.words = [w for w in sorted(counts, key=lambda w: (-counts[w], w))[150:6000] if w not in UNSEEN]
+        self.stop = {i for i in range(sp.get_piece_size()) if sp.id_to_piece(i) in (".", "!", "?", "。", "\n")}
+        self.chars = [sp.id_to_piece(i) for i in range(tokenizer.N_PIECES + 20, tokenizer.N_PIECES + 700)]
+
+    def word(self):
+        return self.words[self.rng.randint(len(self.words))]
+
+    def key(self, zh=False):
+        if zh:
+            return "".join(self.chars[self.rng.randint(len(self.chars))] for _ in range(2 + self.rng.randint(2)))
+        r = self.rng.rand()
+        return self.word() if r < 0.5 else self.word() + " " + self.word() if r < 0.65 else self.word() + "-" + self.word() \
+            if r < 0.8 else self.word().capitalize() if r < 0.95 else "%s %d" % (self.word(), self.rng.randint(100))
+
+    def value(self):
+        if self.rng.rand() < 0.2:
+            return self.word()
+        n = 3 + self.rng.randint(6)
+        return str(self.rng.randint(1, 10)) + "".join(str(d) for d in self.rng.randint(0, 10, n - 1))
+
+    def noun(self, zh=False):
+        if zh:
+            return ZH_NOUNS[self.rng.randint(len(ZH_NOUNS))]
+        r = self.rng.rand()
+        return NOUNS[self.rng.randint(len(NOUNS))] if r < 0.5 else self.word() + " " + ["number", "code", "key", "word"][
+            self.rng.randint(4)] if r < 0.8 else self.word() + " " + self.word() + " number"
+
+    def pick(self, forms):
+        return forms[self.rng.randint(len(forms))]
+
+    def hay(self, n, zh=False):
+        """n tokens of running text."""
+        rows = self.zh if zh else self.books
+        out = []
+        while len(out) < n:
+            row = rows[self.rng.randint(len(rows))]
+            out += [int(i) for i in row if i > 2][self.rng.randint(200):]
+        return out[:n]
+
+    def hide(self, facts, n, zh=False):
+        """n tokens of text with facts (lists of ids) between its sentences."""
+        hay = self.hay(max(0, n - sum(map(len, facts))), zh)
+        seams = [i + 1 for i, t in enumerate(hay) if t in self.stop] or [len(hay)]
+        at = sorted(seams[self.rng.randint(len(seams))] for _ in facts)
+        out, last = [], 0
+        for place, fact in zip(at, facts):
+            out += hay[last:place] + fact
+            last = place
+        return out + hay[last:]
+
+    def facts(self, count, zh=False):
+        """-> [(noun, key, value, ids of its sentence)]; nouns are often the same, so that the key decides."""
+        same, out, noun = self.rng.rand() < 0.6, [], self.noun(zh)
+        form = self.pick(ZH_FACTS if zh else FACTS)
+        for _ in range(count):
+            n, k, v = noun if same else self.noun(zh), self.key(zh), self.value()
+            form = form if same else self.pick(ZH_FACTS if zh else FACTS)
+            out.append((n, k, v, Text(self.sp).fact(form if zh else " " + form, n, k, v, False, True).ids))
+        return out
+
+    def head(self, chat):
+        """How a text begins about which there will be questions."""
+        head = Text(self.sp).put(tokenizer.BOS)
+        if not chat:
+            return head.add(" ").ids
+        head.put(tokenizer.IM_START | MASK).add(" user\n", True)
+        if self.rng.rand() < 0.7:
+            head.add(self.pick(INTROS) + "\n\n", True)
+        return head.ids
+
+    def questions(self, facts, chat, zh=False):
+        """-> a list of ids for each fact in a shuffled order, to follow the text one after another."""
+        tail = []
+        for i in self.rng.permutation(len(facts)):
+            n, k, v, _ = facts[i]
+            t = Text(self.sp)
+            if chat:
+                ask = self.pick(ZH_ASKS if zh else ASKS).format(n=n, k=k)
+                if not tail:  # the text is part of the first turn
+                    t.add("\n\n" + ask, True).put(tokenizer.IM_END | MASK).add(" \n", True)
+                    t.put(tokenizer.IM_START | MASK).add(" assistant\n", True)
+                else:
+                    t.add(" \n", True).user(ask, True)
+                full = self.rng.rand() < 0.25
+                t.answer(("%s的%s是%s。" if zh else "The %s of %s is %s.") % ((k, n, v) if zh else (n, k, v)) if full else v)
+            else:
+                t.add("\n" if self.rng.rand() < 0.7 else "\n\n")
+                t.fact(self.pick(ZH_OPEN if zh else OPEN), n, k, v, True, False).add("。" if zh else ".")
+            tail.append(t.ids)
+        return tail
+
+    def found(self, length):
+        """Facts in a text, then questions."""
+        zh, chat = self.rng.rand() < 0.12, self.rng.rand() < 0.6
+        facts = self.facts(1 + self.rng.randint(10), zh)
+        tail, head = self.questions(facts, chat, zh), self.head(chat)
+        room = length - len(head) - sum(len(f[3]) for f in facts)
+        while sum(map(len, tail)) > room // 2 and len(tail) > 1:
+            tail.pop()
+        return head + self.hide([f[3] for f in facts], length - len(head) - sum(map(len, tail)), zh) + sum(tail, [])
+
+    def lines(self, length):
+        """Lines of keys and values, then questions."""
+        form, chat, known = self.pick(LINES), self.rng.rand() < 0.6, {}
+        t = Text(self.sp).put(tokenizer.BOS)
+        if chat:
+            t.put(tokenizer.IM_START | MASK).add(" user\n", True)
+        share = 0.4 + 0.4 * self.rng.rand()
+        while len(t.ids) < share * length:
+            k, v = self.key(), self.value()
+            if k not in known:
+                known[k] = v
+                t.fact(form, "", k, v, True, True).add("\n", True)
+        first = True
+        while True:
+            k = list(known)[self.rng.randint(len(known))]
+            q = Text(self.sp)
+            if chat:
+                ask = self.pick(LINE_ASKS).format(k=k)
+                if first:
+                    q.add("\n" + ask, True).put(tokenizer.IM_END | MASK).add(" \n", True)
+                    q.put(tokenizer.IM_START | MASK).add(" assistant\n", True)
+                else:
+                    q.add(" \n", True).user(ask, True)
+                q.answer(known[k])
+            else:
+                q.add("\n", True).fact(form, "", k, known[k], True, False)
+            if len(t.ids) + len(q.ids) > length:
+                return t.ids
+            t.ids += q.ids
+            first = False
+
+    def follows(self, length):
+        """Which word follows these in the text?"""
+        t, first = Text(self.sp).put(tokenizer.BOS, tokenizer.IM_START | MASK).add(" user\n", True), True
+        hay = self.hay(int(length * (0.4 + 0.3 * self.rng.rand())))
+        words = self.sp.decode(hay).split()[1:-1]
+        t.ids += hay
+        while True:
+            i = self.rng.randint(len(words) - 4)
+            q, ask = Text(self.sp), self.pick(["Which word follows \"%s\" in the text?", "What comes after \"%s\"?",
+                                               "Which word comes next after \"%s\"?"]) % " ".join(words[i:i + 3])
+            if first:
+                q.add("\n\n" + ask, True).put(tokenizer.IM_END | MASK).add(" \n", True)
+                q.put(tokenizer.IM_START | MASK).add(" assistant\n", True)
+            else:
+                q.add(" \n", True).user(ask, True)
+            q.answer(words[i + 3].strip(".,;:!?\"“”()"))
+            if len(t.ids) + len(q.ids) > length:
+                return t.ids
+            t.ids += q.ids
+            first = False
+
+    def sums(self, length):
+        """Short sums and small questions, each a chat of its own."""
+        out = []
+        while True:
+            a, b, kind = self.rng.randint(1, 21), self.rng.randint(1, 21), self.rng.randint(4)
+            if kind == 0:
+                ask, answer = "What is %d + %d?" % (a, b), a + b
+            elif kind == 1:
+                ask, answer = "What is %d - %d?" % (a + b, b), a
+            elif kind == 2:
+                a, b = self.rng.randint(1, 11, 2)
+                ask, answer = "What is %d * %d?" % (a, b), a * b
+            else:
+                who, thing = self.word().capitalize(), self.pick(["apples", "books", "coins", "cards", "eggs"])
+                ask, answer = "%s has %d %s and gets %d more. How many %s has %s?" % (who, a, thing, b, thing, who), a + b
+            one = Text(self.sp).put(tokenizer.BOS).user(ask, True).answer(str(answer)).ids
+            if len(out) + len(one) > length:
+                return out
+            out += one
+
+    def row(self, length):
+        r = self.rng.rand()
+        make = self.found if r < 0.45 else self.lines if r < 0.83 else self.follows if r < 0.93 else self.sums
+        ids = make(length)[:length]
+        return np.pad(np.array(ids, np.uint16), (0, length - len(ids)))
+
+
+CHUNK = 500  # rows made with one seed
+
+
+def some_tasks(job):
+    """-> rows that are a task, and as many whose halves are"""
+    vocab, run, seed, n = job
+    load = lambda name: np.load(os.path.join(run, name + ".npy"), mmap_mode="r")
+    tasks = Tasks(tokenizer.load(vocab), load("train"), load("chinese"), np.random.RandomState(seed))
+    zero = np.zeros(1, np.uint16)  # the last token of a row is but a target
+    return (np.stack([np.concatenate([tasks.row(LENGTH), zero]) for _ in range(n)]),
+            np.stack([np.concatenate([tasks.row(LENGTH // 2), tasks.row(LENGTH // 2), zero]) for _ in range(n)]))
+
+
+def main():
+    ap = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    ap.add_argument("text")
+    ap.add_argument("vocab")
+    ap.add_argument("run")
+    ap.add_argument("--task-rows", type=int, default=8000)
+    ap.add_argument("--seed", type=int, default=1)
+    a = ap.parse_args()
+    sp, rng = tokenizer.load(a.vocab), np.random.RandomState(a.seed)
+    made = {"chinese": chinese(sp, a.text, rng)}
+    made["stories"], made["instruct"] = stories(sp, a.text, rng, os.path.join(a.run, "stories_valid.txt")), instruct(sp, a.text, rng)
+    for name, rows in made.items():
+        np.save(os.path.join(a.run, name + ".npy"), rows)
+    with multiprocessing.Pool() as pool:
+        parts = pool.map(some_tasks, [(a.vocab, a.run, a.seed + 1 + i, min(CHUNK, a.task_rows - i))
+                                      for i in range(0, a.task_rows, CHUNK)])
+    made["tasks"], made["short"] = (np.concatenate(p) for p in zip(*parts))
+    for name, rows in made.items():
+        if name in ("tasks", "short"):
+            np.save(os.path.join(a.run, name + ".npy"), rows)
+        print("%-9s %6d rows, %.1f M tokens" % (name, len(rows), np.count_nonzero(rows) / 1e6), flush=True)
+
+
+if __name__ == "__main__":
+    main()

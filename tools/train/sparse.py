@@ -1,0 +1,146 @@
+"""Questions about long documents under InfLLM v2's choice of blocks, at the cost of short rows.
+
+A document of 4K to 32K tokens is run once without gradients, in windows at their own positions, and its keys and values are kept
+for some steps. A step puts facts into two of its windows and runs these with gradients, and then the end of the document: questions
+and answers, whose rows choose their blocks among those of the whole document by the pooled keys (kernel, stride, first and
+local blocks and the budget as in sparse_config; the choice itself has no gradient) and attend to these alone. Some of the other windows
+hold facts of the same form about other keys.
+"""
+import math
+import os
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+
+import mix
+import model
+import tokenizer
+from data import MASK
+
+WINDOW = 1024
+LENGTHS = (4, 8, 16, 32)  # windows of a document
+END = 256                 # tokens of the end: questions and what stands before them
+
+
+def choose(s, q, k, first):
+    """q [kv, G, T, d], rows at positions first .. first + T - 1; k [kv, first + T, d] -> bool [kv, T, blocks]"""
+    kv, _, length, d = q.shape
+    scale, size, stride, block = 1 / math.sqrt(d), s["kernel_size"], s["kernel_stride"], s["block_size"]
+    local = s["window_size"] // block
+    pooled = lambda n: F.avg_pool1d(k.float().transpose(1, 2), n * size, n * stride).to(q.dtype)  # [kv, d, windows]
+    p = torch.arange(first, first + length, device=q.device)
+    fine, coarse = pooled(1), pooled(4)
+    seen = lambda n, windows: torch.arange(windows, device=q.device) < ((p + 1) // (n * stride) - 1)[:, None]
+    a = torch.matmul(q, fine[:, None]).float() * scale
+    c = (torch.matmul(q, coarse[:, None]).float() * scale).masked_fill(~seen(4, coarse.shape[2]), -math.inf)
+    top = c.amax(-1, keepdim=True)
+    a = (a - top).clamp_max(80).exp() / (c - top).exp().sum(-1, keepdim=True)
+    score = (a * seen(1, fine.shape[2])).sum(1)
+    n, blocks = block // stride, (first + length + block - 1) // block
+    score = F.max_pool1d(F.pad(score, (1, n * blocks + 1)), n + 1, n)[..., :blocks].clone()
+    b, own = torch.arange(blocks, device=q.device), (p // block)[:, None]
+    forced = (b < s["init_blocks"]) | ((b >= own - local) & (b <= own))
+    score = score.masked_fill(forced, math.inf).masked_fill(b > own, -math.inf)
+    chosen = torch.zeros_like(score, dtype=torch.bool)
+    chosen.scatter_(2, score.topk(min(blocks, s["topk"] + local), 2)[1], True)
+    return chosen & (b <= own)
+
+
+def attend(s, q, k, v, first):
+    """Attention of the rows to their chosen blocks alone; shapes as in choose(), v as k -> [kv, G, T, d]"""
+    kv, group, length, d = q.shape
+    with torch.no_grad():
+        chosen = choose(s, q, k, first)
+    block, out, blocks = s["block_size"], [], chosen.shape[2]
+    pad = blocks * block - k.shape[1]
+    k, v = (F.pad(t, (0, 0, 0, pad)).view(kv, blocks, block, d) for t in (k, v))
+    p = torch.arange(first, first + length, device=q.device)
+    for h in range(kv):
+        used = chosen[h].any(0).nonzero()[:, 0]
+        at = (used[:, None] * block + torch.arange(block, device=q.device)).reshape(-1)
+        seen = chosen[h][:, used].repeat_interleave(block, 1) & (at <= p[:, None])
+        mask = torch.zeros(seen.shape, dtype=q.dtype, device=q.device).masked_fill_(~seen, -1e4)
+        keys, values = k[h][used].reshape(-1, d), v[h][used].reshape(-1, d)
+        scores = torch.matmul(q[h].reshape(-1, d) * (1 / math.sqrt(d)), keys.t()).view(group, length, -1) + mask
+        out.append(torch.matmul(scores.softmax(-1), values))
+    return torch.stack(out)
+
+
+class Documents:
+    """The long documents of a process; depends on seed, rank and the step it begins with."""
+
+    def __init__(self, a, rank):
+        self.a, self.rank, self.made, self.tasks = a, rank, None, None
+
+    def begin(self, c, w, step):
+        a = self.a
+        if self.tasks is None:
+            load = lambda n: np.load(os.path.join(a.run, n + ".npy"), mmap_mode="r")
+            self.tasks = mix.Tasks(tokenizer.load(os.path.join(a.run, "vocab")), load("train"), load("chinese"), np.random)
+        rng = self.tasks.rng = np.random.RandomState((a.seed * 7919 + step * 64 + self.rank) % (1 << 32))
+        self.made, self.chat = step, rng.rand() < 0.6
+        self.n = LENGTHS[rng.randint(len(LENGTHS))]
+        self.noun, self.form = self.tasks.noun(), mix.FACTS[rng.randint(len(mix.FACTS))]
+        head = self.tasks.head(self.chat)
+        ids = []
+        for i in range(self.n):
+            facts = self.facts(1 + rng.randint(3)) if rng.rand() < 0.3 else []
+            ids.append((head if i == 0 else []) + self.tasks.hide([f[3] for f in facts], WINDOW - (len(head) if i == 0 else 0)))
+        self.head, self.ids = head, torch.tensor(ids) % MASK
+        layers = c["num_hidden_layers"]
+        kept = [([], []) for _ in range(layers)]
+
+        def attention(n, q, k, v):
+            kept[n][0].append(k), kept[n][1].append(v)
+            return model.attend(q, k, v)
+
+        device = w["embed"].device
+        with torch.no_grad():
+            for i in range(0, self.n, 4):
+                at = torch.arange(i, min(self.n, i + 4))[:, None] * WINDOW + torch.arange(WINDOW)
+                model.hidden(c, w, self.ids[i:i + 4].to(device), w["embed"].dtype, positions=at.to(device), attention=attention)
+        self.kept = [tuple(torch.cat(t).transpose(0, 1).contiguous() for t in pair) for pair in kept]  # [kv, windows, WINDOW, d]
+
+    def facts(self, count):
+        out = []
+        for _ in range(count):
+            k, v = self.tasks.key(), self.tasks.value()
+            out.append((self.noun, k, v, mix.Text(self.tasks.sp).fact(" " + self.form, self.noun, k, v, False, True).ids))
+        return out
+
+    def loss_sum(self, c, w, step):
+        """-> the sum of the losses of the end of the document, how many targets it has"""
+        if self.made is None or step - self.made >= self.a.refresh:
+            self.begin(c, w, step)
+        rng = self.tasks.rng = np.random.RandomState((self.a.seed * 104729 + step * 64 + self.rank) % (1 << 32))
+        slots, facts, windows = sorted(rng.permutation(self.n)[:2]), [], []
+        for i in slots:
+            some, head = self.facts(3), self.head if i == 0 else []
+            facts += some
+            windows.append(head + self.tasks.hide([f[3] for f in some], WINDOW - len(head)))
+        tail = self.tasks.questions(facts, self.chat)
+        while sum(map(len, tail)) > END - 24:
+            tail.pop()
+        end = self.tasks.hay(END + 1 - sum(map(len, tail))) + sum(tail, [])
+        device, compute = w["embed"].device, w["embed"].dtype
+        windows, row = (torch.tensor(np.array(x, np.int64)).to(device) for x in (windows, [end]))
+        at = torch.tensor(slots)[:, None] * WINDOW + torch.arange(WINDOW)
+        live = []
+
+        def keep(n, q, k, v):
+            live.append((k, v))
+            return model.attend(q, k, v)
+
+        model.hidden(c, w, windows % MASK, compute, positions=at.to(device), attention=keep)
+        where = torch.tensor(slots, device=device)
+
+        def attention(n, q, k, v):
+            whole = [torch.cat([old.index_copy(1, where, new.transpose(0, 1).to(old.dtype)).flatten(1, 2), own[0]], 1)
+                     for old, new, own in zip(self.kept[n], live[n], (k, v))]
+            return attend(c["sparse_config"], q[0], *whole, self.n * WINDOW)[None]
+
+        h = model.hidden(c, w, row[:, :-1] % MASK, compute, attention=attention,
+                         positions=torch.arange(END, device=device) + self.n * WINDOW)
+        t = model.targets(row).reshape(-1)
+        return model.Loss.apply(h.reshape(-1, h.shape[-1]), w["embed"], t), max(1, int((t != 0).sum()))
