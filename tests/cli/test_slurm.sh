@@ -106,7 +106,7 @@ scontrol requeue "${job}_2" >out 2>err
 requeued=$?
 how=$(cat err)
 tries=0
-while [ -n "$(squeue -h -j "$job" 2>/dev/null)" ] && [ $tries -lt 3000 ]; do
+while [ -n "$(squeue -h -j "$job" 2>/dev/null)" ] && [ $tries -lt 7000 ]; do
     tries=$((tries + 1))
     sleep 0.1
 done
