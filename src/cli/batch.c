@@ -385,17 +385,19 @@ static waiting take_out(batch *b, size_t at) {
     return w;
 }
 
-/* Adds the sequence of an item. What closes thinking that has no budget at all is read like a part of the prompt. */
+/* Adds the sequence of an item, unless it is over before it begins. What closes thinking that has no budget at all is
+ * read like a part of the prompt. */
 static nct_status add_sequence(batch *b, job *j, nct_sequence *s, nct_error *err) {
     const int32_t *ids = NULL;
     void *all = NULL;
     size_t n = 0;
     bool over = false;
     NCT_TRY(nct_answering_follow(j->item.answering, &ids, &n, &over, err));
-    if (over) {
-        j->over = true;
-        return nct_fail(err, NCT_E_LENGTH, "there is no room to close the block of thinking");
-    }
+    j->over = over;
+    if (over) /* there is no room for that, and nothing to compute */
+        return NCT_OK;
+    for (size_t i = 0; i < n && j->item.wants_logprobs; i++)
+        NCT_TRY(nct_logprobs_add(&j->item.logprobs, NULL, 0, ids[i], err));
     if (n) {
         NCT_TRY(nct_alloc(&all, s->n_ids + n, sizeof *s->ids, err));
         memcpy(all, s->ids, s->n_ids * sizeof *s->ids);
@@ -403,8 +405,6 @@ static nct_status add_sequence(batch *b, job *j, nct_sequence *s, nct_error *err
         s->ids = all;
         s->n_ids += n;
     }
-    for (size_t i = 0; i < n && j->item.wants_logprobs; i++)
-        NCT_TRY(nct_logprobs_add(&j->item.logprobs, NULL, 0, ids[i], err));
     nct_status status = nct_batcher_add(b->batcher, s, &j->item.number, err);
     nct_free(all);
     return status;
@@ -463,6 +463,10 @@ static bool start_item(batch *b, size_t at) {
                       : status == NCT_E_LENGTH ? "constraint_length"
                                                : "invalid_record",
                       "%s", err.text);
+    } else if (j->over && nct_answering_end(j->item.answering, &err) != NCT_OK) {
+        nct_item_fail(&j->item, NULL, "failure", "%s", err.text);
+    }
+    if (status != NCT_OK || j->over) {
         finish_item(b, &j->item, j->order);
         j->active = false;
     }

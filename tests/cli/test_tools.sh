@@ -98,6 +98,9 @@ for budget in 0 1 5 33; do
     same one third "thinking in a batch ends after $budget tokens as alone"
     holds "every token has its place among the logarithms" test "$(sed -n 3p many | grep -o '"logprob":' | wc -l)" -ge 40
 done
+printf 'hi\n' | "$NOCTULE" batch -q --lines --think on --think-budget 0 -n 1 >out 2>err
+code=$?
+exits 0; prints '"finish_reason":"length"'; prints '"completion":0'
 run run -q --greedy --think on --think-budget 5 -n 12 --logit-bias 58=1000 hi </dev/null
 exits 0; silent
 holds "thinking does not go to a pipe" test "$(tr -d '\n' <out | wc -c)" -eq 4
