@@ -70,12 +70,19 @@ nct_status nct_engine_open(const char *path, const nct_engine_options *options, 
                            nct_error *err);
 void nct_engine_close(nct_engine *engine); /* NULL is fine */
 
+/** What plain numbers of a draft head are rounded to when it is loaded. What is stored as codes stays as it is. */
+typedef enum nct_draft_weights { NCT_DRAFT_STORED, NCT_DRAFT_INT8, NCT_DRAFT_INT4 } nct_draft_weights;
+
 /** What sessions guess with: a draft head (EAGLE or EAGLE-3), by its directory, and the list of tokens that it scores; or a
  *  small model with the target's vocabulary, by its path. */
 typedef struct nct_draft_source {
     const char *path;
     const char *list; /* a frequency-ranked list (FR-Spec); NULL: the one beside the head, or all tokens; not of models */
     int n_list;       /* so many first tokens of it; 0: all */
+    int window;       /* positions a draft looks back; 0: 1024 of a head */
+    nct_draft_weights weights;
+    double residual_scale, logit_scale; /* of an EAGLE head; 0: as trained, scale_depth / sqrt(mup_denominator) and
+                                           dim_model_base / hidden_size */
 } nct_draft_source;
 
 /** Loads a draft, once for all sessions opened afterwards; the engine owns it. NCT_E_ARGUMENT: it has one already.

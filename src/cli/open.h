@@ -15,10 +15,13 @@ typedef struct nct_knobs {
     bool exact;
     int64_t chunk; /* 0: the engine's */
     int64_t guess_width; /* spec.width; 0: the engine's */
+    int64_t draft_window, draft_rows;        /* spec.window, spec.rows; 0: the draft's, all of the list */
+    double residual_scale, logit_scale;      /* spec.residual_scale, spec.logit_scale; 0: as trained */
+    int draft_weights;                       /* spec.weights: an nct_draft_weights */
     bool force_ctx;
     bool decide_by_prompt; /* sparse.decide */
     bool r1;               /* sparse.variant */
-    nct_huge_pages huge;   /* hugepages */
+    int huge;              /* hugepages: an nct_huge_pages */
     int64_t made_up_nodes; /* numa.pretend */
     int64_t cache_max;     /* bytes; 0: by the disk */
     int64_t cache_min_ms;

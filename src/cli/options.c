@@ -502,7 +502,9 @@ const nct_option nct_option_table[] = {
     {NULL, NCT_KIND_LIST, LOAD | SELFCHECK | NCT_CMD_CACHE_PRUNE | NCT_CMD_CACHE_STAT, "Model", FIELD(knobs),
      .help = "expert knobs: exact=1 (float32 throughout, for comparing), prefill.chunk=N, ctx.force=1, "
              "sparse.decide=row|prompt, sparse.variant=r2|r1, hugepages=auto|on|off (on copies a bundle's "
-             "weights), "
+             "weights), spec.weights=stored|int8|int4 (of a draft head in plain numbers), spec.rows=N (of its list), "
+             "spec.window=N (positions it looks back), spec.residual_scale=X, spec.logit_scale=X, spec.width=N "
+             "(guesses after a token, with --spec N), "
              "cache.max=SIZE (of all files kept), cache.min_ms=N (of reading a prompt that is kept)",
      .shorts = "X", .value = "KEY=VALUE"},
 

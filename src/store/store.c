@@ -371,6 +371,16 @@ static bool away(void *context) {
     return s->asking > 0;
 }
 
+/* What of a file is written: the rest of an unfinished page is a hole. */
+static uint64_t count_written(const nct_store *s, const nct_record *r) {
+    uint64_t n = nct_record_file_bytes(r) - r->payload_bytes;
+    for (size_t i = 0; i < NCT_CACHE_SECTIONS; i++) {
+        nct_cache_section part = nct_cache_section_of(s->cache, i, r->n_tokens);
+        n += part.n_pieces * part.used;
+    }
+    return n;
+}
+
 /* A full page goes to the disk, takes its name, and is only read from now on. */
 static nct_status finish_own(nct_store *s, size_t p, size_t n, const int32_t *ids, nct_error *err) {
     page *at = &s->page[p];
@@ -391,7 +401,7 @@ static nct_status finish_own(nct_store *s, size_t p, size_t n, const int32_t *id
             status = nct_pages_map(c->pages, p * c->page_bytes, c->page_bytes, at->fd, false, err);
         if (status != NCT_OK)
             return status;
-        s->counts.written_bytes += nct_record_file_bytes(&r);
+        s->counts.written_bytes += count_written(s, &r);
         at->state = WHOLE;
     }
     if (status == NCT_OK) {
@@ -680,7 +690,7 @@ static void keep_page(nct_store *s, size_t p, size_t n, const int32_t *ids) {
         return;
     }
     s->folder_bytes += bytes;
-    s->counts.written_bytes += bytes;
+    s->counts.written_bytes += count_written(s, &r);
 }
 
 static bool has_paid(const nct_store *s) {

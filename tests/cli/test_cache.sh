@@ -31,6 +31,8 @@ exits 0; says "is kept in $kv"; says "--cache off"; prints '"cached":0,'
 text >first
 same fresh first "the text with a cache that is empty"
 holds "pages are kept" test "$(pages)" -ge 3
+run cache stat --json
+holds "an unfinished page ends in a hole, which is not counted" test "$(json written_today_bytes)" -lt "$(cat "$kv"/*.page | wc -c)"
 holds "the folder is private" test "$(stat -c %a "$kv")" = 700
 holds "so is the one above" test "$(stat -c %a "$XDG_CACHE_HOME/noctule")" = 700
 for file in "$kv"/*; do
