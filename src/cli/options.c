@@ -488,7 +488,8 @@ const nct_option nct_option_table[] = {
      .help = "highest instruction set to use", .value = "NAME", .standard = "the best there is"},
     {NULL, NCT_KIND_LIST, LOAD | SELFCHECK | NCT_CMD_CACHE_PRUNE | NCT_CMD_CACHE_STAT, "Model", FIELD(knobs),
      .help = "expert knobs: exact=1 (float32 throughout, for comparing), prefill.chunk=N, ctx.force=1, "
-             "sparse.decide=row|prompt, sparse.variant=r2|r1, hugepages=auto|on|off (on copies a bundle's "
+             "sparse.decide=row|prompt, sparse.variant=r2|r1, sparse.topk=N sparse.block=N sparse.window=N "
+             "sparse.dense_len=N (in place of the model's settings), hugepages=auto|on|off (on copies a bundle's "
              "weights), "
              "cache.max=SIZE (of all files kept), cache.min_ms=N (of reading a prompt that is kept)",
      .shorts = "X", .value = "KEY=VALUE"},

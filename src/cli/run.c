@@ -41,6 +41,7 @@ typedef struct run {
     nct_answer_options options;
     nct_answer answer;
     nct_sources sources; /* with --sources */
+    int dense_len; /* of -X sparse.dense_len; 0: the model's */
     nct_source *found;
     size_t n_found;
     nct_show show;
@@ -260,7 +261,8 @@ static nct_status write_sparse(const run *r, const nct_report *report, nct_bytes
     bool active = report->chooses_from >= 0 && nct_session_length(r->session) > report->chooses_from;
     NCT_TRY(
         nct_bytes_printf(out, err, ",\"sparse\":{\"active\":%s,\"dense_len\":", active ? "true" : "false"));
-    NCT_TRY(nct_bytes_printf(out, err, r->info.sparse_blocks ? "%d}" : "null}", r->info.sparse_dense_len));
+    NCT_TRY(nct_bytes_printf(out, err, r->info.sparse_blocks ? "%d}" : "null}",
+                             r->dense_len ? r->dense_len : r->info.sparse_dense_len));
     if (!r->sources.count)
         return NCT_OK;
     NCT_TRY(nct_bytes_add_str(out, ",", err));
@@ -647,6 +649,7 @@ int nct_run_main(nct_cli *cli) {
     cli->error_text = r.error_text;
     nct_knobs knobs;
     int code = nct_take_knobs(cli, &knobs);
+    r.dense_len = (int)knobs.dense_len;
     if (code == NCT_EXIT_OK)
         code = nct_overflow_check(cli);
     if (code == NCT_EXIT_OK)
