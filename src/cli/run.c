@@ -8,6 +8,7 @@
 #include "base/room.h"
 #include "base/utf8.h"
 #include "base/clock.h"
+#include "base/sha256.h"
 #include "cli/constrain.h"
 #include "cli/events.h"
 #include "cli/input.h"
@@ -18,6 +19,7 @@
 #include "cli/show.h"
 #include "cli/sources.h"
 #include "cli/talk.h"
+#include "engine/identity.h"
 #include "text/fence.h"
 
 enum { PLAIN_TOKENS = 256 }; /* a text that is continued has no end of its own */
@@ -256,6 +258,17 @@ static nct_status add_json_text(nct_bytes *out, const nct_bytes *text, nct_error
     return nct_json_write_string(out, text->data ? text->data : "", text->n, err);
 }
 
+/* Which model: of a bundle the digest of its checksums. To read all of another file would take longer than the answer. */
+static nct_status write_digest(const run *r, nct_bytes *out, nct_error *err) {
+    nct_link digest;
+    char hex[2 * sizeof digest.bytes + 1];
+    if (strcmp(r->info.container, "nct") != 0)
+        return nct_bytes_add_str(out, ",\"sha256\":null", err);
+    NCT_TRY(nct_model_identity(r->engine, &digest, err));
+    nct_sha256_hex(digest.bytes, sizeof digest.bytes, hex);
+    return nct_bytes_printf(out, err, ",\"sha256\":\"%s\"", hex);
+}
+
 /* Which way of attention, and what it looked at. */
 static nct_status write_sparse(const run *r, const nct_report *report, nct_bytes *out, nct_error *err) {
     bool active = report->chooses_from >= 0 && nct_session_length(r->session) > report->chooses_from;
@@ -289,6 +302,7 @@ static nct_status write_json(const run *r, nct_bytes *out, nct_error *err) {
     NCT_TRY(nct_json_write_string(out, r->info.name, strlen(r->info.name), err));
     NCT_TRY(nct_bytes_add_str(out, ",\"quant\":", err));
     NCT_TRY(nct_json_write_string(out, r->info.weights, strlen(r->info.weights), err));
+    NCT_TRY(write_digest(r, out, err));
     NCT_TRY(nct_bytes_printf(
         out, err,
         "},\"usage\":{\"prompt\":%zu,\"dropped\":%zu,\"cached\":%zu,\"completion\":%zu,\"thinking\":%zu}",

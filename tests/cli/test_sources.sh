@@ -42,7 +42,7 @@ exits 0; silent; prints '"sparse":{"active":false,"dense_len":448},"sources":[]'
 
 # ---- settings in place of the model's
 run run $asked -f a.txt --json -X sparse.dense_len=1m </dev/null
-exits 0; prints '"sparse":{"active":false,"dense_len":1000000}'
+exits 0; prints '"sparse":{"active":false,"dense_len":1048576}'
 run run $asked -f a.txt --json -X sparse.topk=9 -X sparse.block=32 -X sparse.window=64 </dev/null
 exits 0; prints '"active":true'
 run run $asked -f a.txt -X sparse.window=100 </dev/null
