@@ -70,12 +70,19 @@ nct_status nct_engine_open(const char *path, const nct_engine_options *options, 
                            nct_error *err);
 void nct_engine_close(nct_engine *engine); /* NULL is fine */
 
+/** What plain numbers of a draft head are rounded to when it is loaded. What is stored as codes stays as it is. */
+typedef enum nct_draft_weights { NCT_DRAFT_STORED, NCT_DRAFT_INT8, NCT_DRAFT_INT4 } nct_draft_weights;
+
 /** What sessions guess with: a draft head (EAGLE or EAGLE-3), by its directory, and the list of tokens that it scores; or a
  *  small model with the target's vocabulary, by its path. */
 typedef struct nct_draft_source {
     const char *path;
     const char *list; /* a frequency-ranked list (FR-Spec); NULL: the one beside the head, or all tokens; not of models */
     int n_list;       /* so many first tokens of it; 0: all */
+    int window;       /* positions a draft looks back; 0: 1024 of a head */
+    nct_draft_weights weights;
+    double residual_scale, logit_scale; /* of an EAGLE head; 0: as trained, scale_depth / sqrt(mup_denominator) and
+                                           dim_model_base / hidden_size */
 } nct_draft_source;
 
 /** Loads a draft, once for all sessions opened afterwards; the engine owns it. NCT_E_ARGUMENT: it has one already.
@@ -469,7 +476,7 @@ void nct_session_report(const nct_session *session, nct_report *report);
 
 /** Several sequences decoded together: a step carries the last token of each that is answering and a bounded slice of
  *  prompts, so that neither a long answer nor a long prompt holds the others. A sequence gets the tokens that a session
- *  of its own would give, whatever else is in it; nothing is guessed ahead. What prompts have in common with
+ *  of its own would give, whatever else is in it. Ahead is guessed for one that has nobody beside it. What prompts have in common with
  *  what the batcher holds, also of sequences that have ended, is copied instead of computed. One call at a time. */
 typedef struct nct_batcher nct_batcher;
 
@@ -479,7 +486,9 @@ typedef struct nct_batcher_options {
     nct_session_options session; /* how sequences compute: n_ctx, force_ctx, rope, chunk, keys, values, sparse and what belongs to it;
                                     and files: kv_folder, keep, their limits and notice. What prompts that were read are
                                     found to hold is taken from there, what several of them have in common is kept there.
-                                    decide_by_prompt and kv_mapped are NCT_E_ARGUMENT; the rest is not looked at */
+                                    and who guesses (drafter, n_guess, guess_width) while a single sequence is in it.
+                                    decide_by_prompt, kv_mapped, and a drafter that reads along with prompts (a head) are
+                                    NCT_E_ARGUMENT; the rest is not looked at */
     int n_sequences;             /* held at once, at most: 1 to NCT_BATCHER_MAX */
     int slice;                   /* prompt rows of a step beside sequences that answer; 0: chosen by the engine */
     bool apart;                  /* nothing is shared: every prompt is computed, and no files are looked at */
@@ -533,6 +542,7 @@ void nct_batcher_look(const nct_batcher *batcher, int number, nct_sequence_state
 
 typedef struct nct_batcher_report {
     uint64_t n_steps, n_read, n_copied, n_taken, n_fed; /* prompt tokens computed, copied, taken from files; chosen tokens computed */
+    uint64_t n_guessed, n_accepted;            /* tokens guessed, guesses that held */
     uint64_t kv_bytes;                         /* caches in use */
 } nct_batcher_report;
 void nct_batcher_count(const nct_batcher *batcher, nct_batcher_report *report);

@@ -456,7 +456,7 @@ static void run_add_scaled(void *context) {
 }
 static void run_dots(void *context) {
     row_run *r = context;
-    r->k->dots(NCT_KV_F32, r->x, 64, 64, (const uint8_t *)r->y, 16, 64, r->z, 64);
+    r->k->dots(NCT_KV_F32, r->x, 64, 64, NULL, (const uint8_t *)r->y, 16, 64, r->z, 64);
 }
 static void run_exp_sum(void *context) {
     row_run *r = context;

@@ -1,15 +1,18 @@
 #include "attn/attend.h"
 
 #include <assert.h>
+#include <stdatomic.h>
 #include <string.h>
 
 #include "base/clock.h"
 
 enum {
-    FEW_ROWS = 64,      /* up to here segments are shared out between threads, beyond it tiles of rows; no tree
+    FEW_ROWS = 64, /* up to here segments are shared out between threads, beyond it tiles of rows; no tree
                            has more */
     ROWS_IN_WAVE = 128, /* rows x segments whose results are held before they are merged */
-    TILE = 8,           /* rows of a tile */
+    TILE = 8,           /* rows of a tile .. */
+    TILE_MAX = 32, /* .. where rows choose up to so many: blocks that several of them chose are read once */
+    TASKS = 4,     /* tiles that every thread gets, at least, before tiles become larger */
 };
 
 /* What one thread works with. */
@@ -18,9 +21,9 @@ struct desk {
     uint64_t *mask;    /* [steps][rows] */
     void *scratch;     /* of the kernel */
     float *total;      /* a tile's m, l, acc */
-    uint64_t *lanes;   /* a tile's choices, [TILE][n_steps] */
+    uint64_t *lanes;   /* a tile's choices, [tile][n_steps] */
     uint8_t *choosing; /* scratch of a pass of selections */
-    uint8_t *rooms;    /* a tile's selections, [TILE] */
+    uint8_t *rooms;    /* a tile's selections, [tile] */
     size_t room_bytes;
     nct_attend_times times;
 };
@@ -36,6 +39,7 @@ struct attending {
     size_t query_bytes, row_bytes; /* of one query, of a row of them */
     float *out;
     size_t n_steps;    /* steps up to the batch's last row */
+    size_t tile;       /* rows of a tile */
     bool choosing;     /* some row chooses blocks */
     bool asking;       /* steps may have to come from the disk */
     struct desk *desk; /* [threads] */
@@ -45,6 +49,7 @@ struct attending {
     uint64_t *lanes;  /* [kv heads][rows][n_steps], if choosing */
     uint32_t *seen;   /* [kv heads][rows][n_steps]: the steps that a row sees, if choosing .. */
     uint32_t *n_seen; /* .. and how many, [kv heads][rows] */
+    atomic_int *n_done; /* [kv heads][rows]: spans of the pass at hand that are done */
     float *partial;   /* results of segments: m, l [rows x group], acc */
     float *total;     /* [kv heads], likewise */
     size_t partial_floats;
@@ -52,7 +57,9 @@ struct attending {
 };
 
 /* The clock, where times are asked for. */
-static uint64_t now(const struct attending *k) { return k->options->times && k->choosing ? nct_clock_ns() : 0; }
+static uint64_t now(const struct attending *k) {
+    return k->options->times && k->choosing ? nct_clock_ns() : 0;
+}
 
 static void add_times(nct_attend_times *sum, uint64_t all_ns, uint64_t choosing_ns) {
     if (sum) {
@@ -74,12 +81,13 @@ static const uint8_t *queries(const struct attending *k, size_t kv_head, size_t 
 }
 
 static bool chooses(const struct attending *k, size_t row) {
-    return nct_sparse_chooses(&k->options->sparse, nct_batch_position(k->batch, row), k->options->decision_len);
+    return nct_sparse_chooses(&k->options->sparse, nct_batch_position(k->batch, row),
+                              k->options->decision_len);
 }
 
 static nct_selecting selecting(const struct attending *k, size_t kv_head) {
-    return (nct_selecting){k->exec->kernels, &k->options->sparse, k->cache,   k->layer,
-                           kv_head,          k->group,            k->branches};
+    return (nct_selecting){k->exec->kernels, &k->options->sparse, k->cache, k->layer, kv_head,
+                           k->group,         k->branches};
 }
 
 static nct_selection selection(const struct attending *k, size_t kv_head, size_t row, uint8_t *room) {
@@ -158,36 +166,38 @@ static void ask_ahead(const struct attending *k) {
 
 /* ------------------------------------------------------------------ few rows: segments in parallel */
 
-/* One span of one row's selection. */
-static void few_rows_pass(const struct attending *k, int task, int worker, pass_fn *pass) {
-    size_t n_spans = k->n_steps * NCT_STEP / NCT_SPAN + 1, at = (size_t)task / n_spans,
-           span = (size_t)task % n_spans;
+/* What a row sees, for one key-value head: after the last pass of its selection. */
+static void few_rows_choose(const struct attending *k, size_t at) {
+    size_t row = at % k->batch->n, kv_head = at / k->batch->n, n = 0;
+    uint64_t *lanes = k->lanes + at * k->n_steps;
+    uint32_t *seen = k->seen + at * k->n_steps;
+    see(k, kv_head, row, k->rooms + at * k->room_bytes, lanes);
+    for (size_t s = 0; s < k->n_steps; s++)
+        if (lanes[s])
+            seen[n++] = (uint32_t)s;
+    k->n_seen[at] = (uint32_t)n;
+    ask_steps(k, kv_head, seen, n);
+}
+
+/* One span of one row's selection, in the first pass or the second; whoever does a row's last span goes on with what
+ * needs all of them. */
+static void few_rows_pass(const struct attending *k, int task, int worker, bool scoring) {
+    size_t n_spans = k->n_steps * NCT_STEP / NCT_SPAN + 1, at = (size_t)task / n_spans, span = (size_t)task % n_spans;
     size_t row = at % k->batch->n, kv_head = at / k->batch->n;
     nct_selecting where = selecting(k, kv_head);
     nct_selection what = selection(k, kv_head, row, k->rooms + at * k->room_bytes);
     if (chooses(k, row) && span < nct_selection_spans(&what))
-        pass(&where, &what, span, k->desk[worker].choosing);
+        (scoring ? nct_select_score : nct_select_normalise)(&where, &what, span, k->desk[worker].choosing);
+    if (atomic_fetch_add_explicit(&k->n_done[at], 1, memory_order_acq_rel) + 1 < (int)n_spans)
+        return;
+    atomic_store_explicit(&k->n_done[at], 0, memory_order_relaxed);
+    if (scoring)
+        few_rows_choose(k, at);
+    else if (chooses(k, row))
+        nct_select_merge(&where, &what);
 }
-static void few_rows_normalise(void *context, int task, int worker) {
-    few_rows_pass(context, task, worker, nct_select_normalise);
-}
-static void few_rows_score(void *context, int task, int worker) {
-    few_rows_pass(context, task, worker, nct_select_score);
-}
-
-static void few_rows_choose(void *context, int task, int worker) {
-    (void)worker;
-    const struct attending *k = context;
-    size_t row = (size_t)task % k->batch->n, kv_head = (size_t)task / k->batch->n, n = 0;
-    uint64_t *lanes = k->lanes + (size_t)task * k->n_steps;
-    uint32_t *seen = k->seen + (size_t)task * k->n_steps;
-    see(k, kv_head, row, k->rooms + (size_t)task * k->room_bytes, lanes);
-    for (size_t s = 0; s < k->n_steps; s++)
-        if (lanes[s])
-            seen[n++] = (uint32_t)s;
-    k->n_seen[task] = (uint32_t)n;
-    ask_steps(k, kv_head, seen, n);
-}
+static void few_rows_normalise(void *context, int task, int worker) { few_rows_pass(context, task, worker, false); }
+static void few_rows_score(void *context, int task, int worker) { few_rows_pass(context, task, worker, true); }
 
 /* What all rows see. */
 static void few_rows_see(struct attending *k) {
@@ -196,11 +206,13 @@ static void few_rows_see(struct attending *k) {
     k->lanes = nct_arena_take(scratch, n * k->n_steps, sizeof *k->lanes);
     k->seen = nct_arena_take(scratch, n * k->n_steps, sizeof *k->seen);
     k->n_seen = nct_arena_take(scratch, n, sizeof *k->n_seen);
+    k->n_done = nct_arena_take(scratch, n, sizeof *k->n_done);
     k->room_bytes = nct_selection_bytes(&k->options->sparse, k->n_steps * NCT_STEP, k->group);
     k->rooms = nct_arena_take(scratch, n, k->room_bytes);
+    for (size_t i = 0; i < n; i++)
+        atomic_init(&k->n_done[i], 0);
     nct_pool_run(k->exec->pool, (int)(n * n_spans), few_rows_normalise, k);
     nct_pool_run(k->exec->pool, (int)(n * n_spans), few_rows_score, k);
-    nct_pool_run(k->exec->pool, (int)n, few_rows_choose, k);
 }
 
 /* Step number i of those a row sees; past the last one, one that does not exist. */
@@ -353,18 +365,28 @@ static void tile_pass(const struct attending *k, size_t kv_head, size_t row, siz
         }
 }
 
+static void tile_merge(const struct attending *k, size_t kv_head, size_t row, size_t n, const struct desk *desk) {
+    nct_selecting where = selecting(k, kv_head);
+    for (size_t t = 0; t < n; t++) {
+        nct_selection what = selection(k, kv_head, row + t, desk->rooms + t * desk->room_bytes);
+        if (chooses(k, row + t))
+            nct_select_merge(&where, &what);
+    }
+}
+
 static void many_rows_tile(void *context, int task, int worker) {
     const struct attending *k = context;
     struct desk *b = &k->desk[worker];
     uint64_t began = now(k);
-    size_t n_kv = k->cache->n_kv_heads, d = k->cache->head_dim;
+    size_t d = k->cache->head_dim;
     /* the last tiles see most: they go first, so that no thread begins a long one at the end */
-    size_t n_tiles = (k->batch->n + TILE - 1) / TILE, tile = n_tiles - 1 - (size_t)task / n_kv,
-           kv_head = (size_t)task % n_kv;
-    size_t row = tile * TILE, n = k->batch->n - row < TILE ? k->batch->n - row : TILE, heads = n * k->group,
-           n_steps = 0;
+    size_t n_tiles = (k->batch->n + k->tile - 1) / k->tile, tile = n_tiles - 1 - (size_t)task % n_tiles,
+           kv_head = (size_t)task / n_tiles;
+    size_t row = tile * k->tile, n = k->batch->n - row < k->tile ? k->batch->n - row : k->tile,
+           heads = n * k->group, n_steps = 0;
     if (k->choosing) {
         tile_pass(k, kv_head, row, n, b, nct_select_normalise);
+        tile_merge(k, kv_head, row, n, b);
         tile_pass(k, kv_head, row, n, b, nct_select_score);
         for (size_t t = 0; t < n; t++)
             see(k, kv_head, row + t, b->rooms + t * b->room_bytes, b->lanes + t * k->n_steps);
@@ -394,14 +416,23 @@ static void many_rows_tile(void *context, int task, int worker) {
 
 /* What a batch of n rows that sees n_steps steps needs, per thread. */
 struct sizes {
-    size_t steps, mask, scratch, total, lanes, choosing, room;
+    size_t steps, mask, scratch, total, lanes, choosing, rooms, room;
 };
 
+/* Rows of a tile of a batch: small where they attend to everything, as then all read the same, and where larger ones
+ * would leave threads without work. */
+static size_t tile_rows(const nct_cache *cache, size_t n_rows, int n_threads, bool choosing) {
+    size_t tile = choosing ? TILE_MAX : TILE;
+    while (tile > TILE && n_rows * cache->n_kv_heads < tile * TASKS * (size_t)n_threads)
+        tile /= 2;
+    return tile;
+}
+
 static struct sizes desk_sizes(const nct_attend_options *options, const nct_cache *cache, size_t n_rows,
-                               size_t n_steps, size_t group, bool choosing, bool tree) {
+                               size_t tile, size_t n_steps, size_t group, bool choosing, bool tree) {
     bool few = n_rows <= FEW_ROWS;
     struct sizes z = {0};
-    size_t rows = few ? n_rows : TILE, most = few ? NCT_SEGMENT_STEPS * (choosing ? n_rows : 1) : n_steps;
+    size_t rows = few ? n_rows : tile, most = few ? NCT_SEGMENT_STEPS * (choosing ? n_rows : 1) : n_steps;
     if (few && !choosing)
         most++; /* two rows' segments are the same steps */
     z.steps = most < n_steps ? most : n_steps;
@@ -410,9 +441,10 @@ static struct sizes desk_sizes(const nct_attend_options *options, const nct_cach
     z.mask = z.steps * rows;
     z.scratch = nct_attend_scratch(rows, group, cache->head_dim);
     z.total = few ? 0 : total_floats(rows * group, cache->head_dim);
-    z.lanes = few || !choosing ? 0 : TILE * n_steps;
+    z.lanes = few || !choosing ? 0 : tile * n_steps;
     z.choosing = choosing ? nct_select_scratch_bytes(&options->sparse, group) : 0;
-    z.room = few || !choosing ? 0 : nct_selection_bytes(&options->sparse, n_steps * NCT_STEP, group);
+    z.rooms = few || !choosing ? 0 : tile;
+    z.room = !z.rooms ? 0 : nct_selection_bytes(&options->sparse, n_steps * NCT_STEP, group);
     return z;
 }
 
@@ -420,7 +452,7 @@ static size_t desk_bytes(const struct sizes *z) {
     return nct_arena_cost(1, sizeof(struct desk)) + nct_arena_cost(z->steps, sizeof(nct_step)) +
            nct_arena_cost(z->mask, sizeof(uint64_t)) + nct_arena_cost(z->scratch, 1) +
            nct_arena_cost(z->total, sizeof(float)) + nct_arena_cost(z->lanes, sizeof(uint64_t)) +
-           nct_arena_cost(z->choosing, 1) + nct_arena_cost(TILE, z->room);
+           nct_arena_cost(z->choosing, 1) + nct_arena_cost(z->rooms, z->room);
 }
 
 static struct desk *take_desks(const nct_exec *exec, const struct sizes *z) {
@@ -435,7 +467,7 @@ static struct desk *take_desks(const nct_exec *exec, const struct sizes *z) {
         b->total = nct_arena_take(a, z->total, sizeof *b->total);
         b->lanes = nct_arena_take(a, z->lanes, sizeof *b->lanes);
         b->choosing = nct_arena_take(a, z->choosing, 1);
-        b->rooms = nct_arena_take(a, TILE, z->room);
+        b->rooms = nct_arena_take(a, z->rooms, z->room);
         b->room_bytes = z->room;
         b->times = (nct_attend_times){0};
     }
@@ -448,17 +480,21 @@ size_t nct_attend_scratch_bytes(const nct_attend_options *options, const nct_cac
            group = n_heads / cache->n_kv_heads;
     size_t n_steps = cache->limit / NCT_STEP + 1, threads = (size_t)n_threads;
     bool sparse = options->sparse.enabled;
-    struct sizes of_few = desk_sizes(options, cache, few, n_steps, group, sparse, true);
-    struct sizes of_many = desk_sizes(options, cache, FEW_ROWS + 1, n_steps, group, sparse, false);
+    struct sizes of_few = desk_sizes(options, cache, few, 0, n_steps, group, sparse, true);
+    struct sizes of_many =
+        desk_sizes(options, cache, FEW_ROWS + 1, tile_rows(cache, n_rows, n_threads, sparse), n_steps, group,
+                   sparse, false);
     /* a wave holds at most ROWS_IN_WAVE rows and segments, or one segment of the few rows */
     size_t few_bytes = threads * desk_bytes(&of_few) +
                        nct_arena_cost(ROWS_IN_WAVE * total_floats(n_heads, d), sizeof(float)) +
                        nct_arena_cost(few * total_floats(n_heads, d), sizeof(float));
-    size_t many_bytes = threads * desk_bytes(&of_many) + nct_arena_cost(NCT_ATTEND_PARTS, sizeof(struct attending));
+    size_t many_bytes =
+        threads * desk_bytes(&of_many) + nct_arena_cost(NCT_ATTEND_PARTS, sizeof(struct attending));
     if (sparse)
         few_bytes += nct_arena_cost(cache->n_kv_heads * few * n_steps, sizeof(uint64_t)) +
                      nct_arena_cost(cache->n_kv_heads * few * n_steps, sizeof(uint32_t)) +
                      nct_arena_cost(cache->n_kv_heads * few, sizeof(uint32_t)) +
+                     nct_arena_cost(cache->n_kv_heads * few, sizeof(atomic_int)) +
                      nct_arena_cost(cache->n_kv_heads * few,
                                     nct_selection_bytes(&options->sparse, n_steps * NCT_STEP, group));
     return few_bytes > many_bytes ? few_bytes : many_bytes;
@@ -466,9 +502,10 @@ size_t nct_attend_scratch_bytes(const nct_attend_options *options, const nct_cac
 
 /* ------------------------------------------------------------------ all */
 
-static struct attending attending(const nct_exec *exec, const nct_attend_part *part, const nct_branches *branches,
-                                  size_t layer, size_t n_heads) {
+static struct attending attending(const nct_exec *exec, const nct_attend_part *part,
+                                  const nct_branches *branches, size_t layer, size_t n_heads) {
     size_t last = nct_batch_end(part->batch) - 1, query_bytes = nct_query_bytes(part->cache->head_dim);
+    bool choosing = nct_sparse_chooses(&part->options->sparse, last, part->options->decision_len);
     return (struct attending){.exec = exec,
                               .options = part->options,
                               .cache = part->cache,
@@ -482,20 +519,23 @@ static struct attending attending(const nct_exec *exec, const nct_attend_part *p
                               .row_bytes = n_heads * query_bytes,
                               .out = part->out,
                               .n_steps = last / NCT_STEP + 1,
-                              .choosing = nct_sparse_chooses(&part->options->sparse, last, part->options->decision_len),
+                              .tile =
+                                  tile_rows(part->cache, part->batch->n, nct_pool_size(exec->pool), choosing),
+                              .choosing = choosing,
                               .asking = nct_cache_is_away(part->cache)};
 }
 
 static size_t count_tiles(const struct attending *k) {
-    return (k->batch->n + TILE - 1) / TILE * k->cache->n_kv_heads;
+    return (k->batch->n + k->tile - 1) / k->tile * k->cache->n_kv_heads;
 }
 
 void nct_attend(const nct_exec *exec, const nct_attend_options *options, const nct_cache *cache,
                 const nct_branches *branches, size_t layer, const nct_batch *batch, size_t n_heads,
                 const uint8_t *q, float *out) {
     size_t mark = nct_arena_mark(exec->scratch);
-    struct attending k = attending(exec, &(nct_attend_part){options, cache, batch, q, out}, branches, layer, n_heads);
-    struct sizes z = desk_sizes(options, cache, batch->n, k.n_steps, k.group, k.choosing, branches);
+    struct attending k =
+        attending(exec, &(nct_attend_part){options, cache, batch, q, out}, branches, layer, n_heads);
+    struct sizes z = desk_sizes(options, cache, batch->n, k.tile, k.n_steps, k.group, k.choosing, branches);
     if (k.asking)
         ask_ahead(&k);
     k.desk = take_desks(exec, &z);
@@ -527,7 +567,8 @@ static void parts_tile(void *context, int task, int worker) {
 
 static size_t most(size_t a, size_t b) { return a > b ? a : b; }
 
-void nct_attend_parts(const nct_exec *exec, const nct_attend_part *part, size_t n_parts, size_t layer, size_t n_heads) {
+void nct_attend_parts(const nct_exec *exec, const nct_attend_part *part, size_t n_parts, size_t layer,
+                      size_t n_heads) {
     size_t mark = nct_arena_mark(exec->scratch), n_tiles = 0;
     struct attending *k = nct_arena_take(exec->scratch, n_parts, sizeof *k);
     struct sizes z = {0};
@@ -535,16 +576,20 @@ void nct_attend_parts(const nct_exec *exec, const nct_attend_part *part, size_t 
     assert(n_parts <= NCT_ATTEND_PARTS);
     for (size_t i = 0; i < n_parts; i++) {
         k[i] = attending(exec, &part[i], NULL, layer, n_heads);
-        struct sizes own = desk_sizes(k[i].options, k[i].cache, FEW_ROWS + 1, k[i].n_steps, k[i].group, k[i].choosing, false);
-        z = (struct sizes){most(z.steps, own.steps), most(z.mask, own.mask),         most(z.scratch, own.scratch), most(z.total, own.total),
-                           most(z.lanes, own.lanes), most(z.choosing, own.choosing), most(z.room, own.room)};
+        struct sizes own = desk_sizes(k[i].options, k[i].cache, FEW_ROWS + 1, k[i].tile, k[i].n_steps,
+                                      k[i].group, k[i].choosing, false);
+        z = (struct sizes){most(z.steps, own.steps), most(z.mask, own.mask),   most(z.scratch, own.scratch),
+                           most(z.total, own.total), most(z.lanes, own.lanes), most(z.choosing, own.choosing),
+                           most(z.rooms, own.rooms), most(z.room, own.room)};
         n_tiles += count_tiles(&k[i]);
         away = away || k[i].asking || k[i].options->times;
     }
-    if (away || n_tiles < (size_t)nct_pool_used(exec->pool)) { /* fewer tiles than threads: segments keep them all busy */
+    if (away || n_tiles < (size_t)nct_pool_used(
+                              exec->pool)) { /* fewer tiles than threads: segments keep them all busy */
         nct_arena_release(exec->scratch, mark);
         for (size_t i = 0; i < n_parts; i++)
-            nct_attend(exec, part[i].options, part[i].cache, NULL, layer, part[i].batch, n_heads, part[i].q, part[i].out);
+            nct_attend(exec, part[i].options, part[i].cache, NULL, layer, part[i].batch, n_heads, part[i].q,
+                       part[i].out);
         return;
     }
     struct desk *desk = take_desks(exec, &z);

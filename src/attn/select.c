@@ -7,30 +7,30 @@
 /* A row's room. */
 struct room {
     float *top,
-        *sum;     /* [spans][heads]: of the normalising keys' scores the largest, and the exponentials' sum */
-    float *total; /* [windows] scores summed over the heads of the group */
-    float *score; /* [blocks] */
-    uint64_t *heap;          /* [budget] */
-    uint32_t *chosen;        /* [budget] */
+        *sum;     /* [spans][heads]: of the normalising keys' scores the largest, and the exponentials' sum; merged:
+                     [heads] the largest of all and one over their sum */
+    float *total; /* [-1 .. windows) scores summed over the heads of the group */
+    float *score, *value;    /* [blocks]; scores that are still in question */
+    uint32_t *chosen;        /* [blocks + 1] */
     size_t n_windows, heads; /* padded */
 };
 
 /* Bytes of the room for a row at position p; fills in where things lie if base is given. */
 static size_t lay_out(const nct_sparse *s, size_t p, size_t group, uint8_t *base, struct room *room) {
     size_t spans = p / NCT_SPAN + 1, heads = nct_pad16(group), stride = s->block / s->fine.stride;
-    size_t windows = nct_pad16((p / s->block + 1) * stride + 1), blocks = nct_pad16(p / s->block + 1),
-           budget = nct_pad16(s->budget);
+    size_t windows = nct_pad16((p / s->block + 1) * stride + 1), blocks = nct_pad16(p / s->block + 2),
+           before = nct_pad16(1);
     if (base) {
         float *at = (float *)(void *)base;
         *room = (struct room){.n_windows = windows, .heads = heads};
         room->top = at, at += spans * heads;
         room->sum = at, at += spans * heads;
-        room->total = at, at += windows;
+        room->total = at + before, at += before + windows;
         room->score = at, at += blocks;
-        room->heap = (uint64_t *)(void *)at, at += 2 * budget;
+        room->value = at, at += blocks;
         room->chosen = (uint32_t *)(void *)at;
     }
-    return (2 * spans * heads + windows + blocks + 2 * budget) * sizeof(float) + budget * sizeof(uint32_t);
+    return (2 * spans * heads + before + windows + 2 * blocks) * sizeof(float) + blocks * sizeof(uint32_t);
 }
 
 size_t nct_selection_bytes(const nct_sparse *sparse, size_t n, size_t group) {
@@ -51,7 +51,7 @@ static size_t windows_of_page(nct_level level) { return (NCT_PAGE + level.stride
 size_t nct_select_scratch_bytes(const nct_sparse *s, size_t group) {
     size_t source = NCT_SPAN_PAGES * windows_of_page(level_of(s, source_level(s))),
            page = windows_of_page(s->fine);
-    return (2 * nct_pad16(group) + group * nct_pad16(source > page ? source : page)) * sizeof(float);
+    return group * nct_pad16(source > page ? source : page) * sizeof(float);
 }
 
 /* Windows of a level that end on a page and that the row sees: first .. first + count - 1. */
@@ -64,19 +64,14 @@ static size_t windows_on_page(const nct_selecting *k, int level, size_t page, si
     return end > *first ? end - *first : 0;
 }
 
-/* Fetches a page's compressed keys while the page before is scored: each lies far from the last. */
-static void fetch_page(const nct_selecting *k, int level, size_t page, size_t end) {
-    if (page >= end || page >= k->cache->n_committed)
-        return;
-    const uint8_t *at = nct_cache_pooled(k->cache, level, k->layer, k->kv_head, page);
-    for (size_t i = 0; i < k->cache->pooled_bytes[level]; i += 64)
-        __builtin_prefetch(at + i, 0, 2);
-}
-
-/* Scores of windows first .. first + n - 1 of a page; those that end in a tree lie with the row's branch. */
-static void page_scores(const nct_selecting *k, const nct_selection *row, int level, size_t page, size_t first,
-                        size_t n, float *out, size_t stride) {
+/* Scores of windows first .. first + n - 1 of a page; those that end in a tree lie with the row's branch. Meanwhile the
+ * next page's keys are fetched, which lie far from these, if they are below page_end. */
+static void page_scores(const nct_selecting *k, const nct_selection *row, int level, size_t page,
+                        size_t page_end, size_t first, size_t n, float *out, size_t stride) {
     const nct_cache *c = k->cache;
+    const void *next = page + 1 < page_end && page + 1 < c->n_committed
+                           ? nct_cache_pooled(c, level, k->layer, k->kv_head, page + 1)
+                           : NULL;
     size_t cached = n;
     if (k->branches) {
         size_t kept = nct_level_count(c->level[level], k->branches->first);
@@ -84,10 +79,10 @@ static void page_scores(const nct_selecting *k, const nct_selection *row, int le
     }
     if (cached)
         k->kernels->dots(c->k_type, nct_cache_pooled(c, level, k->layer, k->kv_head, page),
-                         c->pooled_lanes[level], cached, row->q, k->group, c->head_dim, out, stride);
+                         c->pooled_lanes[level], cached, next, row->q, k->group, c->head_dim, out, stride);
     if (cached < n)
         k->kernels->dots(c->k_type, nct_branches_pooled(k->branches, level, k->kv_head, row->row, page),
-                         k->branches->pooled_lanes[level], n - cached, row->q, k->group, c->head_dim,
+                         k->branches->pooled_lanes[level], n - cached, NULL, row->q, k->group, c->head_dim,
                          out + cached, stride);
 }
 
@@ -105,9 +100,8 @@ void nct_select_normalise(const nct_selecting *k, const nct_selection *row, size
     float *score = scratch, *top = room.top + span * room.heads, *sum = room.sum + span * room.heads;
     for (size_t page = span * NCT_SPAN_PAGES; page < span_end(row, span); page++) {
         size_t count = windows_on_page(k, level, page, row->p, &first);
-        fetch_page(k, level, page + 1, span_end(row, span));
         if (count)
-            page_scores(k, row, level, page, first, count, score + n, stride);
+            page_scores(k, row, level, page, span_end(row, span), first, count, score + n, stride);
         n += count;
     }
     for (size_t h = 0; h < k->group; h++) {
@@ -116,96 +110,112 @@ void nct_select_normalise(const nct_selecting *k, const nct_selection *row, size
     }
 }
 
-/* The spans' normalisers merged, in ascending order, for one head. Without any, its exponentials count nothing. */
-static void merge_spans(const struct room *room, size_t n_spans, size_t h, float *top, float *inverse) {
-    float most = -INFINITY, sum = 0;
-    for (size_t s = 0; s < n_spans; s++)
-        most = fmaxf(most, room->top[s * room->heads + h]);
-    for (size_t s = 0; s < n_spans; s++)
-        if (room->sum[s * room->heads + h] > 0)
-            sum += room->sum[s * room->heads + h] * expf(room->top[s * room->heads + h] - most);
-    *top = sum > 0 ? most : 0;
-    *inverse = sum > 0 ? 1 / sum : 0;
+/* In ascending order, to where the first span's were: the largest score, and one over the sum. Without any, its
+ * exponentials count nothing. */
+void nct_select_merge(const nct_selecting *k, const nct_selection *row) {
+    struct room room = room_of(k, row);
+    for (size_t h = 0; h < k->group; h++) {
+        float most = -INFINITY, sum = 0;
+        for (size_t s = 0; s < nct_selection_spans(row); s++)
+            most = fmaxf(most, room.top[s * room.heads + h]);
+        for (size_t s = 0; s < nct_selection_spans(row); s++)
+            if (room.sum[s * room.heads + h] > 0)
+                sum += room.sum[s * room.heads + h] * expf(room.top[s * room.heads + h] - most);
+        room.top[h] = sum > 0 ? most : 0;
+        room.sum[h] = sum > 0 ? 1 / sum : 0;
+    }
 }
 
 /* total[j] = sum over heads, ascending, of exp(score[h][j] - m[h]) / Z[h] over the visible fine keys. */
 void nct_select_score(const nct_selecting *k, const nct_selection *row, size_t span, void *scratch) {
     struct room room = room_of(k, row);
-    size_t stride = nct_pad16(windows_of_page(k->sparse->fine)), heads = nct_pad16(k->group), first;
-    float *top = scratch, *inverse = top + heads, *score = inverse + heads;
-    for (size_t h = 0; h < k->group; h++)
-        merge_spans(&room, nct_selection_spans(row), h, top + h, inverse + h);
+    size_t stride = nct_pad16(windows_of_page(k->sparse->fine)), first;
+    float *score = scratch;
     for (size_t page = span * NCT_SPAN_PAGES; page < span_end(row, span); page++) {
         size_t count = windows_on_page(k, 0, page, row->p, &first);
-        fetch_page(k, 0, page + 1, span_end(row, span));
         if (!count)
             continue;
-        page_scores(k, row, 0, page, first, count, score, stride);
-        k->kernels->exp_heads(score, stride, k->group, count, top, inverse, accurate(k), room.total + first);
+        page_scores(k, row, 0, page, span_end(row, span), first, count, score, stride);
+        k->kernels->exp_heads(score, stride, k->group, count, room.top, room.sum, accurate(k), room.total + first);
     }
 }
 
 /* ------------------------------------------------------------------ the choice */
 
-static float larger(float a, float b) { return a > b ? a : b; }
-
 /* A block's score: the largest of the windows that overlap it, indices s b - 1 .. s b + s - 1. */
 static void score_blocks(const nct_selecting *k, const nct_selection *row, const struct room *room,
                          size_t from, size_t to) {
     size_t s = k->sparse->block / k->sparse->fine.stride, n = nct_level_count(k->sparse->fine, row->p + 1);
-    float *total = room->total;
+    room->total[-1] = -INFINITY;
     for (size_t j = n; j < to * s; j++)
-        total[j] = -INFINITY;
-    if (s == 4)
-        for (size_t b = from; b < to; b++)
-            room->score[b] =
-                larger(larger(total[4 * b], total[4 * b + 1]), larger(total[4 * b + 2], total[4 * b + 3]));
-    else
-        for (size_t b = from; b < to; b++) {
-            room->score[b] = total[s * b];
-            for (size_t j = 1; j < s; j++)
-                room->score[b] = larger(room->score[b], total[s * b + j]);
-        }
-    for (size_t b = from ? from : 1; b < to; b++)
-        room->score[b] = larger(room->score[b], total[s * b - 1]);
+        room->total[j] = -INFINITY;
+    k->kernels->window_max(room->total + from * s, s, to - from, room->score + from);
 }
 
-/* An integer that is larger for a block that is chosen before another: higher score, then lower index. */
-static uint64_t rank(float score, uint32_t block) {
+static uint32_t bits_of(float x) {
     uint32_t bits;
-    score += 0.0f; /* -0 becomes 0 */
-    memcpy(&bits, &score, sizeof bits);
-    bits = bits >> 31 ? ~bits : bits | 0x80000000u;
-    return (uint64_t)bits << 32 | (uint32_t)~block;
+    memcpy(&bits, &x, sizeof bits);
+    return bits;
+}
+static float float_of(uint32_t bits) {
+    float x;
+    memcpy(&x, &bits, sizeof x);
+    return x;
 }
 
-/* Puts a rank into the place of the smallest, which is on top. */
-static void replace_top(uint64_t *heap, size_t n, uint64_t value) {
-    size_t i = 0;
-    for (;;) {
-        size_t child = 2 * i + 1;
-        if (child >= n)
-            break;
-        child += child + 1 < n && heap[child + 1] < heap[child];
-        if (value <= heap[child])
-            break;
-        heap[i] = heap[child];
-        i = child;
+/* Leaves only scores above cut in value [n], which may be where they come from; returns how many. */
+static size_t keep_above(const nct_kernels *k, const float *score, size_t n, float cut, uint32_t *index,
+                         float *value) {
+    size_t found = k->find_above(score, n, cut, index);
+    for (size_t i = 0; i < found; i++)
+        value[i] = score[index[i]];
+    return found;
+}
+
+/* A score that as many as are needed are above, or else one that fewer are above and with its equals enough. Found by
+ * halving: scores are sums of exponentials, and so ordered as their bits are. value, index: room for n + 1. */
+static float find_cut(const nct_kernels *k, const float *score, size_t n, size_t need, float *value,
+                      uint32_t *index) {
+    enum { FIRST_STEP = 3 << 23 }; /* an eighth of the largest: most blocks are far below it */
+    uint32_t low = 0, high = bits_of(k->max(score, n)), step = FIRST_STEP;
+    if (k->count_above(score, n, 0) < need)
+        return 0;
+    while (high - low > 1) { /* above low there are enough, above high too few */
+        uint32_t middle = low + (high - low) / 2;
+        if (high - low > step) {
+            middle = high - step;
+            step *= 2;
+        }
+        float cut = float_of(middle);
+        size_t above = k->count_above(score, n, cut);
+        if (above == need)
+            return cut;
+        if (above < need) {
+            high = middle;
+            continue;
+        }
+        low = middle;
+        if (above <= n / 2) {
+            n = keep_above(k, score, n, cut, index, value);
+            score = value;
+        }
     }
-    heap[i] = value;
+    return float_of(high);
 }
 
-/* The `need` best of blocks [from, to). */
-static void choose(const float *score, size_t from, size_t to, size_t need, uint64_t *heap,
+/* The `need` best of n blocks, of which there are as many at least; the lower one of two alike. chosen: room for n + 1. */
+static void choose(const nct_kernels *k, const float *score, size_t n, size_t need, float *room,
                    uint32_t *chosen) {
-    memset(heap, 0, need * sizeof *heap);
-    for (size_t b = from; b < to && need; b++) {
-        uint64_t r = rank(score[b], (uint32_t)b);
-        if (r > heap[0])
-            replace_top(heap, need, r);
-    }
-    for (size_t i = 0; i < need; i++)
-        chosen[i] = ~(uint32_t)heap[i];
+    if (!need)
+        return;
+    float cut = find_cut(k, score, n, need, room, chosen);
+    size_t found = k->find_above(score, n, cut, chosen);
+    for (size_t b = 0; b < n && found < need; b++)
+        if (score[b] == cut)
+            chosen[found++] = (uint32_t)b;
+    for (size_t b = 0; b < n && found < need; b++) /* what is no number, or of no window */
+        if (!(score[b] >= cut))
+            chosen[found++] = (uint32_t)b;
 }
 
 static void mark(uint64_t *lanes, size_t from, size_t to) {
@@ -221,24 +231,25 @@ static int by_index(const void *a, const void *b) {
     return (x > y) - (x < y);
 }
 
-/* How far, relatively, some score would have to move to change the choice: the nearest score that differs
- * from the last one chosen, on the other side of the border. */
-static double margin(const float *score, size_t from, size_t to, const uint64_t *heap, size_t need) {
-    if (!need || need >= to - from)
+/* How far, relatively, some score would have to move to change the choice of blocks chosen [need] of n: the nearest score
+ * that differs from the last one chosen, on the other side of the border. */
+static double margin(const float *score, size_t n, const uint32_t *chosen, size_t need) {
+    if (!need || need >= n)
         return INFINITY;
-    double cut = score[~(uint32_t)heap[0]], nearest = INFINITY;
-    bool tied = false;
-    for (size_t b = from; b < to; b++)
-        if (rank(score[b], (uint32_t)b) < heap[0]) {
-            tied = tied || score[b] == cut;
-            if (score[b] < cut)
-                nearest = fmin(nearest, (cut - score[b]) / cut);
-        }
-    for (size_t i = 0; tied && i < need; i++) {
-        double chosen = score[~(uint32_t)heap[i]];
-        if (chosen > cut)
-            nearest = fmin(nearest, (chosen - cut) / cut);
+    double cut = INFINITY, nearest = INFINITY;
+    size_t alike = 0; /* as the last one chosen, and were not */
+    for (size_t i = 0; i < need; i++)
+        cut = fmin(cut, score[chosen[i]]);
+    for (size_t b = 0; b < n; b++) {
+        alike += score[b] == cut;
+        if (score[b] < cut)
+            nearest = fmin(nearest, (cut - score[b]) / cut);
     }
+    for (size_t i = 0; i < need; i++)
+        alike -= score[chosen[i]] == cut;
+    for (size_t i = 0; alike && i < need; i++)
+        if (score[chosen[i]] > cut)
+            nearest = fmin(nearest, (score[chosen[i]] - cut) / cut);
     return nearest;
 }
 
@@ -257,7 +268,10 @@ void nct_select_choose(const nct_selecting *k, const nct_selection *row, uint64_
     if (need > local - from)
         need = local - from;
     score_blocks(k, row, &room, from, local);
-    choose(room.score, from, local, need, room.heap, room.chosen);
+    choose(k->kernels, room.score + from, local - from, need, room.value, room.chosen);
+    double gap = seen ? margin(room.score + from, local - from, room.chosen, need) : 0;
+    for (size_t i = 0; i < need; i++)
+        room.chosen[i] += (uint32_t)from;
 
     memset(lanes, 0, (p / NCT_STEP + 1) * sizeof *lanes);
     mark(lanes, 0, from * s->block < p + 1 ? from * s->block : p + 1);
@@ -272,8 +286,8 @@ void nct_select_choose(const nct_selecting *k, const nct_selection *row, uint64_
                              .kv_head = k->kv_head,
                              .n_first = from,
                              .n_local = diagonal + 1 - local,
-                             .block = room.chosen};
-    selected.margin = margin(room.score, from, local, room.heap, need);
+                             .block = room.chosen,
+                             .margin = gap};
     for (size_t b = 0; b < from; b++)
         room.chosen[need++] = (uint32_t)b;
     for (size_t b = local; b <= diagonal; b++)

@@ -1,8 +1,8 @@
 /** Stage 1 of InfLLM v2: score compressed keys, choose blocks (model-and-infllm-v2.md 3.3 to 3.6).
  *
- *  In three passes, so that several threads can share one row and several rows the keys that are read: the
- *  normaliser and then the scores, each by spans of positions, then the choice. What a pass computes of a span
- *  depends on the row and the span alone.
+ *  In passes, so that several threads can share one row and several rows the keys that are read: the normaliser and
+ *  then, when it is put together, the scores, each by spans of positions, then the choice. What a pass computes of a
+ *  span depends on the row and the span alone.
  *
  *  Rounding. Queries and compressed keys are rounded to the type of keys, so the score of head h and key j is off by the
  *  sum of d small errors, whose variance v_hj is at most
@@ -58,7 +58,9 @@ static inline size_t nct_selection_spans(const nct_selection *row) { return row-
 
 /** First pass, for each span, in any order; scratch: nct_select_scratch_bytes, 64-byte aligned. */
 void nct_select_normalise(const nct_selecting *k, const nct_selection *row, size_t span, void *scratch);
-/** Second pass, likewise, when the first is done. */
+/** Puts the spans' normalisers together, when the first pass is done. */
+void nct_select_merge(const nct_selecting *k, const nct_selection *row);
+/** Second pass, by spans like the first. */
 void nct_select_score(const nct_selecting *k, const nct_selection *row, size_t span, void *scratch);
 /** Third pass: marks the chosen blocks' positions in lanes [p / 64 + 1]: bit j of lanes[s] is position 64 s + j;
  *  positions past p stay clear. Ties go to the lower block. seen may be NULL. */

@@ -12,10 +12,11 @@
 #include "cli/open.h"
 
 enum {
-    WIDTH = 8, /* of -np auto: beyond it a step takes as much longer as it does more; fits() bounds it by memory */
-    AHEAD = 32,        /* records that are looked at for what they have in common with others .. */
+    WIDTH =
+        8, /* of -np auto: beyond it a step takes as much longer as it does more; fits() bounds it by memory */
+    AHEAD = 32,         /* records that are looked at for what they have in common with others .. */
     WORTH_SHARING = 64, /* .. if it is so many tokens .. */
-    PATIENCE = 64,     /* .. and so many others may go before one */
+    PATIENCE = 64,      /* .. and so many others may go before one */
 };
 #define AHEAD_BYTES ((size_t)8 << 20) /* of their texts and tokens */
 
@@ -24,7 +25,7 @@ typedef struct batch batch;
 /* A record that was read and prepared. */
 typedef struct waiting {
     nct_item item;
-    uint64_t order; /* items due before it */
+    uint64_t order;  /* items due before it */
     uint32_t passed; /* others that went before it since */
 } waiting;
 
@@ -150,7 +151,8 @@ static nct_got next_record(batch *b, bool wait) {
     if (b->holds_record) {
         r->sample++;
     } else {
-        nct_got got = b->ended || (b->cli->args.item_limit != NCT_UNSET && b->n_chosen >= (uint64_t)b->cli->args.item_limit)
+        nct_got got = b->ended || (b->cli->args.item_limit != NCT_UNSET &&
+                                   b->n_chosen >= (uint64_t)b->cli->args.item_limit)
                           ? NCT_GOT_END
                           : nct_source_next(b->source, wait, &b->record);
         if (got != NCT_GOT_RECORD)
@@ -472,8 +474,8 @@ static void read_ahead(batch *b) {
     nct_error err = {0};
     size_t bytes = 0;
     for (size_t i = 0; i < b->n_ahead; i++)
-        bytes += b->ahead[i].item.text.capacity + b->ahead[i].item.body.capacity + b->ahead[i].item.prompt.text.capacity +
-                 b->ahead[i].item.n_ids * sizeof(int32_t);
+        bytes += b->ahead[i].item.text.capacity + b->ahead[i].item.body.capacity +
+                 b->ahead[i].item.prompt.text.capacity + b->ahead[i].item.n_ids * sizeof(int32_t);
     while (!b->stopping && b->n_ahead < b->most_ahead && (b->n_ahead == 0 || bytes < AHEAD_BYTES) &&
            !nct_results_full(&b->results, b->n_due) && !*nct_signals_flag()) {
         waiting *w = &b->ahead[b->n_ahead];
@@ -613,8 +615,8 @@ static void work(batch *b) {
         nct_journal_sync(&b->results.journal);
         show(b);
     }
-    b->complete = b->ended && !b->n_ahead && nct_batcher_size(b->batcher) == 0 && !b->stopping && !*nct_signals_flag() &&
-                  b->code == NCT_EXIT_OK;
+    b->complete = b->ended && !b->n_ahead && nct_batcher_size(b->batcher) == 0 && !b->stopping &&
+                  !*nct_signals_flag() && b->code == NCT_EXIT_OK;
     nct_batch_progress_clear(&b->progress);
     if (b->late && b->code == NCT_EXIT_OK) {
         nct_say_warning(b->cli, "the time is up; what was begun and not finished is dropped");
@@ -683,9 +685,11 @@ static void print_end(const batch *b) {
 static void print_stats(const batch *b) {
     nct_batcher_report r;
     nct_batcher_count(b->batcher, &r);
-    nct_say_dim(b->cli, "%s prompt tokens computed, %s copied, %s from files \u00b7 %s out \u00b7 %s steps \u00b7 %.2f answer tokens a step",
-                NCT_N(r.n_read), NCT_N(r.n_copied), NCT_N(r.n_taken), NCT_N(b->state.n_chosen), NCT_N(r.n_steps),
-                r.n_steps ? (double)b->state.n_chosen / (double)r.n_steps : 0);
+    nct_say_dim(b->cli,
+                "%s prompt tokens computed, %s copied, %s from files \u00b7 %s out in %s steps \u00b7 %s "
+                "guessed, %s of them right",
+                NCT_N(r.n_read), NCT_N(r.n_copied), NCT_N(r.n_taken), NCT_N(b->state.n_chosen),
+                NCT_N(r.n_steps), NCT_N(r.n_guessed), NCT_N(r.n_accepted));
 }
 
 static int exit_code(const batch *b) {
@@ -708,6 +712,9 @@ static int open_batcher(batch *b) {
     char folder[PATH_MAX];
     nct_take_pages(b->cli, &knobs, folder, sizeof folder, &o.session);
     o.session.kv_mapped = false; /* the folder is for what is common */
+    code = nct_take_spec(b->cli, b->recipe.engine, &knobs, &o.session);
+    if (code != NCT_EXIT_OK)
+        return code;
     b->most_ahead = o.apart ? 1 : AHEAD;
     o.session.n_ctx = b->cli->args.ctx == NCT_UNSET ? 0 : (int)b->cli->args.ctx;
     b->room = nct_cache_room(b->cli, &b->recipe.info);

@@ -80,7 +80,8 @@ static nct_status describe(const nct_recipe *r, const nct_bytes *constraint, nct
     NCT_TRY(nct_bytes_add(out, s->bias_id, (size_t)s->n_bias * sizeof *s->bias_id, err));
     NCT_TRY(nct_bytes_add(out, s->bias_value, (size_t)s->n_bias * sizeof *s->bias_value, err));
     NCT_TRY(nct_bytes_printf(out, err, "%lld|%lld|", (long long)a->think_budget, (long long)a->logprobs));
-    const nct_bytes *texts[] = {&r->instruction, &r->talk.system, &r->talk.tools, constraint, &r->template, &r->prefix};
+    const nct_bytes *texts[] = {&r->instruction, &r->talk.system, &r->talk.tools,
+                                constraint,      &r->template,    &r->prefix};
     for (size_t i = 0; i < sizeof texts / sizeof *texts; i++) {
         NCT_TRY(nct_bytes_printf(out, err, "|%zu|", texts[i]->n));
         NCT_TRY(nct_bytes_add(out, texts[i]->data ? texts[i]->data : "", texts[i]->n, err));
@@ -216,8 +217,11 @@ static nct_status read_file(nct_item *item, const char *path, nct_error *err) {
 nct_status nct_item_open(nct_recipe *r, const nct_batch_record *record, uint64_t index, bool pass,
                          nct_item *item, nct_error *err) {
     uint8_t digest[NCT_SHA256_BYTES];
-    *item =
-        (nct_item){.recipe = r, .index = index, .sample = r->sample, .is_file = record->kind == NCT_RECORD_FILE, .attempts = 1};
+    *item = (nct_item){.recipe = r,
+                       .index = index,
+                       .sample = r->sample,
+                       .is_file = record->kind == NCT_RECORD_FILE,
+                       .attempts = 1};
     NCT_TRY(nct_bytes_add(&item->text, record->text.data ? record->text.data : "", record->text.n, err));
     if (record->fault)
         NCT_TRY(nct_item_fail(item, err, "invalid_record", "%s, line %llu: %s", record->source,
@@ -341,7 +345,9 @@ static nct_status refuse_others(nct_item *item, nct_error *err) {
 static nct_status take_logprobs(nct_item *item, nct_error *err) {
     int64_t asked = item->recipe->cli->args.logprobs, n = asked == NCT_UNSET ? 0 : asked;
     size_t n_vocab = (size_t)item->recipe->info.n_vocab;
-    item->wants_logprobs = asked != NCT_UNSET || (item->openai && nct_json_bool(nct_json_get(settings_of(item), "logprobs"), false));
+    item->wants_logprobs =
+        asked != NCT_UNSET ||
+        (item->openai && nct_json_bool(nct_json_get(settings_of(item), "logprobs"), false));
     if (item->openai)
         NCT_TRY(take_count(item, "top_logprobs", 0, 100, &n, err));
     item->logprobs.n_top = (size_t)n < n_vocab ? (size_t)n : n_vocab;
@@ -367,9 +373,10 @@ static nct_status take_constraint(nct_item *item, nct_error *err) {
                    : nct_item_fail(item, err, "unsupported", "response_format: '%.40s' is unknown", type);
     nct_bytes text = {0};
     nct_error why = {0};
-    nct_status status = !schema                      ? NCT_OK
-                        : nct_json_is_string(schema) ? nct_bytes_add_str(&text, nct_json_string(schema, ""), &why)
-                                                     : nct_json_write(schema, false, &text, &why);
+    nct_status status = !schema ? NCT_OK
+                        : nct_json_is_string(schema)
+                            ? nct_bytes_add_str(&text, nct_json_string(schema, ""), &why)
+                            : nct_json_write(schema, false, &text, &why);
     source.text = text.data ? text.data : "";
     source.n_bytes = text.n;
     if (status == NCT_OK)
@@ -400,8 +407,9 @@ static nct_status take_settings(nct_item *item, nct_error *err) {
     NCT_TRY(take_logprobs(item, err));
     NCT_TRY(take_stops(item, err));
     if (item->stops.n && (item->constraint || item->recipe->constraint))
-        return nct_item_fail(item, err, "invalid_record", "a stop string and a constraint: the constraint says where "
-                                                          "the answer ends");
+        return nct_item_fail(item, err, "invalid_record",
+                             "a stop string and a constraint: the constraint says where "
+                             "the answer ends");
     return NCT_OK;
 }
 
@@ -574,7 +582,8 @@ static nct_status build_prompt(nct_item *item, nct_error *err) {
     nct_prompt_end(&item->prompt);
     r->said.n = 0;
     if (!item->fault && r->template.n &&
-        nct_template_fill(&r->quiet, &r->template, item->is_file ? item->text.data : item->id.data, &item->prompt) != NCT_EXIT_OK)
+        nct_template_fill(&r->quiet, &r->template, item->is_file ? item->text.data : item->id.data,
+                          &item->prompt) != NCT_EXIT_OK)
         return fail_as_said(item, "invalid_record", err);
     return NCT_OK;
 }
@@ -583,18 +592,19 @@ nct_status nct_item_prepare(nct_item *item, int (*limit_of)(void *context, int n
                             nct_error *err) {
     nct_recipe *r = item->recipe;
     const nct_json *messages = nct_json_get(settings_of(item), "messages");
-    item->options = (nct_answer_options){.sampling = r->sampling,
-                                         .max_tokens = r->max_tokens,
-                                         .sample = item->sample,
-                                         .ignore_eos = r->cli->args.ignore_eos,
-                                         .patient = true,
-                                         .continuation = r->plain || r->cli->args.assistant,
-                                         .prefix = r->cli->args.assistant ? r->prefix.data : NULL,
-                                         .has_budget = r->cli->args.think_budget != NCT_UNSET,
-                                         .budget = r->cli->args.think_budget != NCT_UNSET ? (size_t)r->cli->args.think_budget : 0,
-                                         .find_thinking = !r->plain,
-                                         .tools = r->talk.options.tools,
-                                         .stops = &item->stops};
+    item->options = (nct_answer_options){
+        .sampling = r->sampling,
+        .max_tokens = r->max_tokens,
+        .sample = item->sample,
+        .ignore_eos = r->cli->args.ignore_eos,
+        .patient = true,
+        .continuation = r->plain || r->cli->args.assistant,
+        .prefix = r->cli->args.assistant ? r->prefix.data : NULL,
+        .has_budget = r->cli->args.think_budget != NCT_UNSET,
+        .budget = r->cli->args.think_budget != NCT_UNSET ? (size_t)r->cli->args.think_budget : 0,
+        .find_thinking = !r->plain,
+        .tools = r->talk.options.tools,
+        .stops = &item->stops};
     if (!item->fault)
         NCT_TRY(take_settings(item, err));
     if (!item->fault && messages)

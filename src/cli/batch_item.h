@@ -58,7 +58,7 @@ typedef struct nct_item {
     int32_t *ids;
     size_t n_ids, n_dropped;
     nct_answer_options options;
-    nct_list stops; /* borrowed from json and the command line */
+    nct_list stops;             /* borrowed from json and the command line */
     nct_constraint *constraint; /* its own, or NULL */
     /* what went wrong, if anything: a word for programs, a sentence, tokens if they are what is wrong */
     const char *fault;

@@ -153,8 +153,9 @@ static nct_status write_body(const nct_item *item, nct_bytes *out, nct_error *er
                          "\"object\":\"chat.completion\",\"model\":",
                          item->input_sha, item->input_sha));
     NCT_TRY(add_string(out, item->recipe->info.name, err));
-    NCT_TRY(nct_bytes_printf(out, err, ",\"choices\":[{\"index\":%u,\"message\":{\"role\":\"assistant\",\"content\":",
-                             item->sample));
+    NCT_TRY(nct_bytes_printf(
+        out, err,
+        ",\"choices\":[{\"index\":%u,\"message\":{\"role\":\"assistant\",\"content\":", item->sample));
     NCT_TRY(add_answer(a, out, err));
     if (a->has_thinking) {
         NCT_TRY(nct_bytes_add_str(out, ",\"reasoning_content\":", err));
@@ -169,7 +170,8 @@ static nct_status write_body(const nct_item *item, nct_bytes *out, nct_error *er
         out, err,
         ",\"finish_reason\":\"%s\"}],\"usage\":{\"prompt_tokens\":%zu,\"completion_tokens\":%zu,"
         "\"total_tokens\":%zu}}}",
-        a->finish == NCT_FINISH_STOP ? nct_answer_reason(a) : "length", a->n_prompt, a->n_ids, a->n_prompt + a->n_ids);
+        a->finish == NCT_FINISH_STOP ? nct_answer_reason(a) : "length", a->n_prompt, a->n_ids,
+        a->n_prompt + a->n_ids);
 }
 
 static nct_status write_openai(const nct_item *item, nct_bytes *out, nct_error *err) {
@@ -205,7 +207,8 @@ bool nct_item_read(const nct_json *record, nct_old_record *old) {
                *params = nct_json_string(nct_json_get(ours, "params_sha"), NULL);
     const nct_json *sampling = nct_json_get(ours, "sampling"), *seed = nct_json_get(sampling, "base_seed");
     int64_t index = nct_json_int(nct_json_get(ours, "index"), -1),
-            attempts = nct_json_int(nct_json_get(ours, "attempts"), 1), sample = nct_json_int(nct_json_get(ours, "sample"), 0);
+            attempts = nct_json_int(nct_json_get(ours, "attempts"), 1),
+            sample = nct_json_int(nct_json_get(ours, "sample"), 0);
     if (!seed)
         seed = nct_json_get(sampling, "seed");
     if (!id || !input || !params || index < 0)

@@ -71,12 +71,14 @@ static int check_pattern(const nct_cli *cli) {
     for (const char *at = strchr(cli->args.output, '{'); at; at = strchr(at + 1, '{')) {
         const char *end = strchr(at, '}');
         if (!end || !is_hole(at + 1, (size_t)(end - at) - 1))
-            return nct_say_error(cli, NCT_EXIT_USAGE,
-                                 "-o %s: expected {dir} {stem} {name} {ext} {id} {index} or {sample}, got '%.20s'",
-                                 cli->args.output, at);
+            return nct_say_error(
+                cli, NCT_EXIT_USAGE,
+                "-o %s: expected {dir} {stem} {name} {ext} {id} {index} or {sample}, got '%.20s'",
+                cli->args.output, at);
     }
     if (cli->args.samples > 1 && !strstr(cli->args.output, "{sample}"))
-        return nct_say_error(cli, NCT_EXIT_USAGE, "-o %s: %s answers to a record are as many files\ntry: {sample} in their name",
+        return nct_say_error(cli, NCT_EXIT_USAGE,
+                             "-o %s: %s answers to a record are as many files\ntry: {sample} in their name",
                              cli->args.output, NCT_N((uint64_t)cli->args.samples));
     return NCT_EXIT_OK;
 }
@@ -97,8 +99,8 @@ static nct_status make_path(const nct_results *r, const nct_item *item, nct_byte
 
 /* ------------------------------------------------------------------ opening */
 
-static nct_status add_place(nct_results *r, const char *id, uint32_t sample, uint64_t index, uint64_t off, size_t n,
-                            nct_error *err) {
+static nct_status add_place(nct_results *r, const char *id, uint32_t sample, uint64_t index, uint64_t off,
+                            size_t n, nct_error *err) {
     nct_bytes name = {0};
     void *p = r->place;
     NCT_TRY(nct_grow(&p, &r->places_capacity, r->n_places + 1, sizeof *r->place, err));
@@ -110,7 +112,8 @@ static nct_status add_place(nct_results *r, const char *id, uint32_t sample, uin
         return NCT_E_MEMORY;
     if (*newest)
         r->place[*newest - 1].replaced = true;
-    r->place[r->n_places++] = (struct nct_result_place){.index = index, .sample = sample, .off = off, .n_bytes = n};
+    r->place[r->n_places++] =
+        (struct nct_result_place){.index = index, .sample = sample, .off = off, .n_bytes = n};
     *newest = (uint32_t)r->n_places;
     return NCT_OK;
 }
@@ -413,7 +416,8 @@ bool nct_results_full(const nct_results *r, uint64_t order) {
 
 static int by_index(const void *a, const void *b) {
     const struct nct_result_place *x = a, *y = b;
-    return x->index != y->index ? (x->index > y->index) - (x->index < y->index) : (x->sample > y->sample) - (x->sample < y->sample);
+    return x->index != y->index ? (x->index > y->index) - (x->index < y->index)
+                                : (x->sample > y->sample) - (x->sample < y->sample);
 }
 
 /* Makes the file out of the journal: the newest record of each id. */

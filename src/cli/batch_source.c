@@ -67,7 +67,8 @@ static int add_document(nct_source *s, const char *path) {
     void *p = s->found;
     nct_error err = {0};
     int code = nct_input_files(s->cli, &(nct_list){.item = &path, .n = 1}, &file, &n);
-    if (code == NCT_EXIT_OK && nct_grow(&p, &s->found_capacity, s->n_found + n, sizeof *s->found, &err) != NCT_OK)
+    if (code == NCT_EXIT_OK &&
+        nct_grow(&p, &s->found_capacity, s->n_found + n, sizeof *s->found, &err) != NCT_OK)
         code = nct_say_status(s->cli, &err);
     s->found = p;
     for (; kept < n && code == NCT_EXIT_OK; kept++) {

@@ -203,7 +203,7 @@ static nct_status time_parts(spec_bench *k, nct_error *err) {
     if (k->has_head) {
         k->heads.full_s = middle(full, reps);
         k->heads.draft_s = middle(own, reps);
-        s->adapt.pass = k->draft_s[3] / (double)k->draft_passes[3] / k->row_s[0];
+        nct_adapt_know_pass(&s->adapt, k->draft_s[3] / (double)k->draft_passes[3] / k->row_s[0]);
     }
     return NCT_OK;
 }

@@ -601,7 +601,8 @@ int nct_prompt_read(const nct_cli *cli, nct_prompt *prompt) {
     if (code == NCT_EXIT_OK && !prompt->chat)
         code = assemble(cli, prompt, &from, &instruction);
     if (code == NCT_EXIT_OK && a->template && !prompt->chat)
-        code = nct_template_fill(cli, &template, cli->args.files.n ? cli->args.files.item[0] : "stdin", prompt);
+        code =
+            nct_template_fill(cli, &template, cli->args.files.n ? cli->args.files.item[0] : "stdin", prompt);
     nct_bytes_reset(&template);
     nct_bytes_reset(&instruction);
     return code;

@@ -26,7 +26,8 @@ static void insert(nct_logprob *top, size_t n_top, size_t *n, int32_t id, double
     top[at] = (nct_logprob){id, value};
 }
 
-nct_status nct_logprobs_add(nct_logprobs *out, const float *logits, size_t n_vocab, int32_t id, nct_error *err) {
+nct_status nct_logprobs_add(nct_logprobs *out, const float *logits, size_t n_vocab, int32_t id,
+                            nct_error *err) {
     double most = -INFINITY, sum = 0;
     void *p = out->chosen;
     NCT_TRY(nct_grow(&p, &out->chosen_capacity, out->n + 1, sizeof *out->chosen, err));
@@ -57,11 +58,12 @@ static void take_row(void *context, int position, const float *logits) {
     reading *r = context;
     if ((size_t)position + 1 < r->n_prompt || r->status != NCT_OK)
         return;
-    r->status = nct_logprobs_add(r->out, logits, r->n_vocab, r->ids[(size_t)position + 1 - r->n_prompt], r->err);
+    r->status =
+        nct_logprobs_add(r->out, logits, r->n_vocab, r->ids[(size_t)position + 1 - r->n_prompt], r->err);
 }
 
-nct_status nct_logprobs_find(nct_session *session, const nct_model_info *info, size_t n_prompt, const int32_t *ids,
-                             size_t n, size_t n_top, nct_logprobs *out, nct_error *err) {
+nct_status nct_logprobs_find(nct_session *session, const nct_model_info *info, size_t n_prompt,
+                             const int32_t *ids, size_t n, size_t n_top, nct_logprobs *out, nct_error *err) {
     void *p = NULL;
     *out = (nct_logprobs){.n_top = n_top < (size_t)info->n_vocab ? n_top : (size_t)info->n_vocab};
     if (n == 0)
@@ -88,7 +90,8 @@ void nct_logprobs_close(nct_logprobs *l) {
     *l = (nct_logprobs){0};
 }
 
-static nct_status write_one(const nct_engine *engine, const nct_logprob *one, nct_bytes *out, nct_error *err) {
+static nct_status write_one(const nct_engine *engine, const nct_logprob *one, nct_bytes *out,
+                            nct_error *err) {
     char *text = NULL;
     size_t n;
     NCT_TRY(nct_decode(engine, &one->id, 1, true, &text, &n, err));
@@ -103,7 +106,8 @@ static nct_status write_one(const nct_engine *engine, const nct_logprob *one, nc
 }
 
 /* As OpenAI spells one; a token that nobody looked for is not among the likeliest. */
-static nct_status write_openai(const nct_engine *engine, const nct_logprob *one, nct_bytes *out, nct_error *err) {
+static nct_status write_openai(const nct_engine *engine, const nct_logprob *one, nct_bytes *out,
+                               nct_error *err) {
     char *text = NULL;
     size_t n;
     NCT_TRY(nct_decode(engine, &one->id, 1, true, &text, &n, err));
@@ -111,14 +115,16 @@ static nct_status write_openai(const nct_engine *engine, const nct_logprob *one,
     if (status == NCT_OK)
         status = nct_json_write_string(out, text, n, err);
     if (status == NCT_OK) /* -9999 is what OpenAI writes for what has no probability */
-        status = nct_bytes_printf(out, err, ",\"logprob\":%.5f,\"bytes\":[", isfinite(one->value) ? one->value : -9999.0);
+        status = nct_bytes_printf(out, err, ",\"logprob\":%.5f,\"bytes\":[",
+                                  isfinite(one->value) ? one->value : -9999.0);
     for (size_t i = 0; i < n && status == NCT_OK; i++)
         status = nct_bytes_printf(out, err, i ? ",%u" : "%u", (unsigned char)text[i]);
     nct_free(text);
     return status == NCT_OK ? nct_bytes_add_str(out, "]", err) : status;
 }
 
-nct_status nct_logprobs_write_openai(const nct_engine *engine, const nct_logprobs *l, nct_bytes *out, nct_error *err) {
+nct_status nct_logprobs_write_openai(const nct_engine *engine, const nct_logprobs *l, nct_bytes *out,
+                                     nct_error *err) {
     NCT_TRY(nct_bytes_add_str(out, "\"logprobs\":{\"content\":[", err));
     for (size_t i = 0; i < l->n; i++) {
         NCT_TRY(nct_bytes_add_str(out, i ? "," : "", err));
@@ -134,7 +140,8 @@ nct_status nct_logprobs_write_openai(const nct_engine *engine, const nct_logprob
     return nct_bytes_add_str(out, "]}", err);
 }
 
-nct_status nct_logprobs_write_json(const nct_engine *engine, const nct_logprobs *l, nct_bytes *out, nct_error *err) {
+nct_status nct_logprobs_write_json(const nct_engine *engine, const nct_logprobs *l, nct_bytes *out,
+                                   nct_error *err) {
     NCT_TRY(nct_bytes_add_str(out, "\"logprobs\":[", err));
     for (size_t i = 0; i < l->n; i++) {
         NCT_TRY(nct_bytes_add_str(out, i ? "," : "", err));

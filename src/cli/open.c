@@ -181,6 +181,8 @@ static const struct {
 } numbers[] = {
     {"numa.pretend", 1, NCT_NODES_MAX, "numa.pretend=1 to 64", offsetof(nct_knobs, made_up_nodes)},
     {"spec.width", 1, 16, "spec.width=1 to 16", offsetof(nct_knobs, guess_width)},
+    {"spec.window", 1, 1 << 20, "spec.window=1 to 1m", offsetof(nct_knobs, draft_window)},
+    {"spec.rows", 1, 1 << 20, "spec.rows=1 to 1m", offsetof(nct_knobs, draft_rows)},
     {"prefill.chunk", 1, 4096, "prefill.chunk=1 to 4096", offsetof(nct_knobs, chunk)},
     {"sparse.topk", 1, 4096, "sparse.topk=1 to 4096", offsetof(nct_knobs, topk)},
     {"sparse.block", 16, 4096, "sparse.block=16 to 4096", offsetof(nct_knobs, block)},
@@ -190,15 +192,41 @@ static const struct {
     {"cache.min_ms", 0, 1e9, "cache.min_ms=N", offsetof(nct_knobs, cache_min_ms)},
 };
 
-enum { N_NUMBERS = sizeof numbers / sizeof *numbers };
+/* .. which may have a fraction .. */
+static const struct {
+    const char *key;
+    size_t offset; /* of a double */
+} reals[] = {
+    {"spec.residual_scale", offsetof(nct_knobs, residual_scale)},
+    {"spec.logit_scale", offsetof(nct_knobs, logit_scale)},
+};
+
+/* .. or one of three words. */
+static const struct {
+    const char *key, *words[3], *expected;
+    size_t offset; /* of an int: the word's place */
+} choices[] = {
+    {"hugepages", {"auto", "on", "off"}, "hugepages=auto, on or off", offsetof(nct_knobs, huge)},
+    {"spec.weights", {"stored", "int8", "int4"}, "spec.weights=stored, int8 or int4", offsetof(nct_knobs, draft_weights)},
+};
+
+enum {
+    N_NUMBERS = sizeof numbers / sizeof *numbers,
+    N_REALS = sizeof reals / sizeof *reals,
+    N_CHOICES = sizeof choices / sizeof *choices,
+};
 _Static_assert(NCT_NODES_MAX == 64, "what numa.pretend says it takes");
 
 static int refuse_knob(const nct_cli *cli, const char *key) {
-    const char *keys[1 + N_NUMBERS + N_SWITCHES] = {"hugepages"};
-    size_t n_keys = 1, n = 0;
+    const char *keys[N_NUMBERS + N_REALS + N_CHOICES + N_SWITCHES];
+    size_t n_keys = 0, n = 0;
     char all[512] = "";
+    for (size_t i = 0; i < N_CHOICES; i++)
+        keys[n_keys++] = choices[i].key;
     for (size_t i = 0; i < N_NUMBERS; i++)
         keys[n_keys++] = numbers[i].key;
+    for (size_t i = 0; i < N_REALS; i++)
+        keys[n_keys++] = reals[i].key;
     for (size_t i = 0; i < N_SWITCHES; i++)
         keys[n_keys++] = switches[i].key;
     for (size_t i = 0; i < n_keys && n < sizeof all; i++)
@@ -208,14 +236,21 @@ static int refuse_knob(const nct_cli *cli, const char *key) {
                          near ? "\ntry: -X " : "", near ? near : "");
 }
 
-static int take_huge(const nct_cli *cli, const char *value, nct_knobs *knobs) {
-    static const char *const words[] = {"auto", "on", "off"}; /* nct_huge_pages */
+static int take_choice(const nct_cli *cli, size_t which, const char *value, nct_knobs *knobs) {
     for (int i = 0; i < 3; i++)
-        if (strcmp(value, words[i]) == 0) {
-            knobs->huge = (nct_huge_pages)i;
+        if (strcmp(value, choices[which].words[i]) == 0) {
+            *(int *)(void *)((char *)knobs + choices[which].offset) = i;
             return NCT_EXIT_OK;
         }
-    return nct_say_error(cli, NCT_EXIT_USAGE, "-X hugepages=%s: expected hugepages=auto, on or off", value);
+    return nct_say_error(cli, NCT_EXIT_USAGE, "-X %s=%s: expected %s", choices[which].key, value,
+                         choices[which].expected);
+}
+
+static int take_real(const nct_cli *cli, size_t which, const char *value, nct_knobs *knobs) {
+    double *number = (double *)(void *)((char *)knobs + reals[which].offset);
+    if (nct_parse_real(value, number) && *number > 0 && *number <= 1e6)
+        return NCT_EXIT_OK;
+    return nct_say_error(cli, NCT_EXIT_USAGE, "-X %s=%s: expected a number above 0", reals[which].key, value);
 }
 
 static int take_knob(const nct_cli *cli, const char *knob, nct_knobs *knobs) {
@@ -223,8 +258,12 @@ static int take_knob(const nct_cli *cli, const char *knob, nct_knobs *knobs) {
     char key[64];
     snprintf(key, sizeof key, "%.*s", (int)(equals ? equals - knob : (ptrdiff_t)strlen(knob)), knob);
     const char *value = equals ? equals + 1 : "";
-    if (strcmp(key, "hugepages") == 0)
-        return take_huge(cli, value, knobs);
+    for (size_t i = 0; i < N_CHOICES; i++)
+        if (strcmp(key, choices[i].key) == 0)
+            return take_choice(cli, i, value, knobs);
+    for (size_t i = 0; i < N_REALS; i++)
+        if (strcmp(key, reals[i].key) == 0)
+            return take_real(cli, i, value, knobs);
     for (size_t i = 0; i < N_NUMBERS; i++) {
         if (strcmp(key, numbers[i].key) != 0)
             continue;
@@ -330,7 +369,7 @@ int nct_open_model(const nct_cli *cli, bool text_only, nct_engine **engine, nct_
                                   .exact = knobs.exact,
                                   .force_threads = a->force_threads,
                                   .text_only = text_only,
-                                  .huge_pages = knobs.huge,
+                                  .huge_pages = (nct_huge_pages)knobs.huge,
                                   .numa_made_up = (int)knobs.made_up_nodes};
     if ((code = take_numa(cli, &options)) != NCT_EXIT_OK) {
         nct_free(path);
@@ -522,7 +561,8 @@ int nct_find_room(const nct_cli *cli, nct_engine *engine, size_t n_tokens, const
 }
 
 /* Who guesses, if anybody does: --drafter, or what --draft says. */
-static int take_drafter(const nct_cli *cli, nct_engine *engine, bool guesses, const char **drafter) {
+static int take_drafter(const nct_cli *cli, const nct_knobs *knobs, nct_engine *engine, bool guesses,
+                        const char **drafter) {
     enum { AUTO, EAGLE, NGRAM, MODEL, OFF };
     const nct_args *a = &cli->args;
     int64_t asked = a->drafter == NCT_UNSET ? AUTO : a->drafter;
@@ -537,8 +577,14 @@ static int take_drafter(const nct_cli *cli, nct_engine *engine, bool guesses, co
     *drafter = asked == OFF ? "off" : asked == AUTO ? "auto" : "ngram";
     if (!a->draft || asked == NGRAM || asked == OFF || !guesses)
         return NCT_EXIT_OK;
-    if (!nct_engine_drafter(engine) &&
-        nct_engine_load_draft(engine, &(nct_draft_source){.path = a->draft, .list = a->freq}, &err) != NCT_OK)
+    nct_draft_source source = {.path = a->draft,
+                               .list = a->freq,
+                               .n_list = (int)knobs->draft_rows,
+                               .window = (int)knobs->draft_window,
+                               .weights = (nct_draft_weights)knobs->draft_weights,
+                               .residual_scale = knobs->residual_scale,
+                               .logit_scale = knobs->logit_scale};
+    if (!nct_engine_drafter(engine) && nct_engine_load_draft(engine, &source, &err) != NCT_OK)
         return err.status == NCT_E_ARGUMENT ? nct_say_error(cli, NCT_EXIT_USAGE, "%s", err.text)
                                             : nct_say_status(cli, &err);
     const char *loaded = nct_engine_drafter(engine);
@@ -551,11 +597,10 @@ static int take_drafter(const nct_cli *cli, nct_engine *engine, bool guesses, co
     return NCT_EXIT_OK;
 }
 
-/* --spec, --drafter and --draft. */
-static int take_spec(const nct_cli *cli, nct_engine *engine, const nct_knobs *knobs, nct_session_options *options) {
+int nct_take_spec(const nct_cli *cli, nct_engine *engine, const nct_knobs *knobs, nct_session_options *options) {
     const nct_args *a = &cli->args;
     int64_t n = 0;
-    bool answers = cli->command && (cli->command->bit & (NCT_CMD_RUN | NCT_CMD_CHAT));
+    bool answers = cli->command && (cli->command->bit & (NCT_CMD_RUN | NCT_CMD_CHAT | NCT_CMD_BATCH));
     if (a->spec ? strcmp(a->spec, "auto") == 0 : answers || a->draft)
         n = NCT_GUESS_AUTO;
     else if (a->spec && strcmp(a->spec, "off") != 0 && !nct_parse_count(a->spec, 1, 64, &n))
@@ -563,7 +608,7 @@ static int take_spec(const nct_cli *cli, nct_engine *engine, const nct_knobs *kn
     options->n_guess = (int)n;
     options->prompt_rows = a->prompt_rows;
     options->guess_width = (int)knobs->guess_width;
-    return take_drafter(cli, engine, n == NCT_GUESS_AUTO || n > 1, &options->drafter);
+    return take_drafter(cli, knobs, engine, n == NCT_GUESS_AUTO || n > 1, &options->drafter);
 }
 
 /* What is learned of guessing holds for a model, its threads and instruction set, and who guesses. */
@@ -577,6 +622,11 @@ static void name_learned(const nct_cli *cli, const nct_engine *engine, char buf[
                      m.n_threads, nct_engine_drafter(engine) ? cli->args.draft : "ngram");
     if (nct_engine_drafter(engine) && !alone)
         nct_bytes_add_str(&key, "+ngram", NULL);
+    if (cli->args.freq)
+        nct_bytes_printf(&key, NULL, "|%s", cli->args.freq);
+    for (size_t i = 0; i < cli->args.knobs.n; i++)
+        if (strncmp(cli->args.knobs.item[i], "spec.", 5) == 0)
+            nct_bytes_printf(&key, NULL, "|%s", cli->args.knobs.item[i]);
     nct_sha256_of(key.data, key.n, digest);
     nct_bytes_reset(&key);
     snprintf(buf, 32, "spec-%02x%02x%02x%02x%02x%02x", digest[0], digest[1], digest[2], digest[3], digest[4],
@@ -625,7 +675,7 @@ int nct_open_session(const nct_cli *cli, nct_engine *engine, size_t n_expected, 
             window > (size_t)info.max_positions ? " with its long RoPE list" : "", NCT_N(window), window,
             window < (size_t)info.long_positions ? "\n     --rope long" : "");
     nct_session_options options = nct_take_session(cli, &knobs);
-    code = take_spec(cli, engine, &knobs, &options);
+    code = nct_take_spec(cli, engine, &knobs, &options);
     if (code != NCT_EXIT_OK)
         return code;
     char folder[PATH_MAX];

@@ -15,11 +15,14 @@ typedef struct nct_knobs {
     bool exact;
     int64_t chunk; /* 0: the engine's */
     int64_t guess_width; /* spec.width; 0: the engine's */
+    int64_t draft_window, draft_rows;        /* spec.window, spec.rows; 0: the draft's, all of the list */
+    double residual_scale, logit_scale;      /* spec.residual_scale, spec.logit_scale; 0: as trained */
+    int draft_weights;                       /* spec.weights: an nct_draft_weights */
     bool force_ctx;
     bool decide_by_prompt; /* sparse.decide */
     bool r1;               /* sparse.variant */
     int64_t topk, block, window, dense_len; /* sparse.NAME; 0: the model's */
-    nct_huge_pages huge;   /* hugepages */
+    int huge;              /* hugepages: an nct_huge_pages */
     int64_t made_up_nodes; /* numa.pretend */
     int64_t cache_max;     /* bytes; 0: by the disk */
     int64_t cache_min_ms;
@@ -35,6 +38,8 @@ nct_session_options nct_take_session(const nct_cli *cli, const nct_knobs *knobs)
 /** Of it: the folder of pages that others find, and what becomes of them, as --cache, --kv-dir and the knobs say; the name
  *  of the folder in `folder`. Commands that keep nothing are left as they are. */
 void nct_take_pages(const nct_cli *cli, const nct_knobs *knobs, char *folder, size_t n_folder, nct_session_options *options);
+/** Of it: who guesses and how much, as --spec, --drafter and --draft say; a draft is loaded into the engine. */
+int nct_take_spec(const nct_cli *cli, nct_engine *engine, const nct_knobs *knobs, nct_session_options *options);
 /** One line on weights that were copied from a bundle's shared pages; false if none were. */
 bool nct_copied_line(const nct_model_info *info, char *buf, size_t n_buf);
 

@@ -443,6 +443,19 @@ const nct_option nct_option_table[] = {
     {"spec", NCT_KIND_TEXT, GENERATE, "Model", FIELD(spec),
      .help = "guess ahead and check up to N tokens at once, the certain one included; the text is the same",
      .value = "auto|off|N", .standard = "auto: as many as pays, at a loss of 1 % at most"},
+    {"spec", NCT_KIND_TEXT, BATCH, "Model", FIELD(spec),
+     .help = "the same as for run, while a single record is being answered; several together are faster without",
+     .value = "auto|off|N", .standard = "auto: as many as pays, at a loss of 1 % at most"},
+    {"drafter", NCT_KIND_CHOICE, BATCH, "Model", FIELD(drafter), .help = "who guesses with --spec",
+     .value = "auto|ngram|model|off", .standard = "auto", .words = "auto|eagle|ngram|model|off"},
+    {"draft", NCT_KIND_TEXT, BATCH, "Model", FIELD(draft), .help = "a small model with the same vocabulary, that guesses",
+     .value = "PATH"},
+    {"freq", NCT_KIND_REFUSED, BATCH, "Model", NO_FIELD,
+     .words = "a draft head reads along with a prompt, and a batch reads several at a time\ntry: --drafter ngram\n"
+              "     --draft MODEL"},
+    {"prompt-rows", NCT_KIND_REFUSED, BATCH, "Model", NO_FIELD,
+     .words = "a draft head reads along with a prompt, and a batch reads several at a time\ntry: --drafter ngram\n"
+              "     --draft MODEL"},
     {"drafter", NCT_KIND_CHOICE, GENERATE | SPEC, "Model", FIELD(drafter),
      .help = "who guesses with --spec: ngram copies what followed when the last words stood in the text before, "
              "eagle and model are --draft alone, auto is both",
@@ -490,7 +503,9 @@ const nct_option nct_option_table[] = {
      .help = "expert knobs: exact=1 (float32 throughout, for comparing), prefill.chunk=N, ctx.force=1, "
              "sparse.decide=row|prompt, sparse.variant=r2|r1, sparse.topk=N sparse.block=N sparse.window=N "
              "sparse.dense_len=N (in place of the model's settings), hugepages=auto|on|off (on copies a bundle's "
-             "weights), "
+             "weights), spec.weights=stored|int8|int4 (of a draft head in plain numbers), spec.rows=N (of its list), "
+             "spec.window=N (positions it looks back), spec.residual_scale=X, spec.logit_scale=X, spec.width=N "
+             "(guesses after a token, with --spec N), "
              "cache.max=SIZE (of all files kept), cache.min_ms=N (of reading a prompt that is kept)",
      .shorts = "X", .value = "KEY=VALUE"},
 

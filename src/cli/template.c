@@ -20,7 +20,8 @@ static bool find(const char *name, char *buf, size_t n_buf) {
     for (size_t i = 0; i < sizeof endings / sizeof *endings; i++) {
         int n = config && *config == '/'
                     ? snprintf(buf, n_buf, "%s/noctule/templates/%s%s", config, name, endings[i])
-                    : snprintf(buf, n_buf, "%s/.config/noctule/templates/%s%s", home ? home : "", name, endings[i]);
+                    : snprintf(buf, n_buf, "%s/.config/noctule/templates/%s%s", home ? home : "", name,
+                               endings[i]);
         if (n > 0 && (size_t)n < n_buf && nct_is_file(buf))
             return true;
     }
@@ -39,13 +40,14 @@ static int check_holes(const nct_cli *cli, const char *path, const nct_bytes *te
         for (size_t i = 0; i < sizeof known / sizeof *known; i++)
             found = found || strncmp(at, known[i], strlen(known[i])) == 0;
         if (!found)
-            return nct_say_error(cli, NCT_EXIT_USAGE, "%s: no hole %.*s\nit may have: {{input}}, {{file}}, {{lang}}",
-                                 path, (int)(end - at) + 2, at);
+            return nct_say_error(cli, NCT_EXIT_USAGE,
+                                 "%s: no hole %.*s\nit may have: {{input}}, {{file}}, {{lang}}", path,
+                                 (int)(end - at) + 2, at);
         n_inputs += strncmp(at, input_hole, strlen(input_hole)) == 0;
     }
     if (n_inputs > 1)
-        return nct_say_error(cli, NCT_EXIT_USAGE, "%s: {{input}} stands in it %zu times; once is enough", path,
-                             n_inputs);
+        return nct_say_error(cli, NCT_EXIT_USAGE, "%s: {{input}} stands in it %zu times; once is enough",
+                             path, n_inputs);
     return NCT_EXIT_OK;
 }
 
@@ -61,10 +63,11 @@ int nct_template_read(const nct_cli *cli, nct_bytes *text) {
         if (nct_bytes_add_str(text, kept, &err) != NCT_OK)
             code = nct_say_status(cli, &err);
     } else {
-        return nct_say_error(cli, NCT_EXIT_USAGE,
-                             "no template '%s': it is neither a path nor a name in $XDG_CONFIG_HOME/noctule/templates\n"
-                             "or in the configuration's \"templates\" (noctule config path)",
-                             cli->args.template);
+        return nct_say_error(
+            cli, NCT_EXIT_USAGE,
+            "no template '%s': it is neither a path nor a name in $XDG_CONFIG_HOME/noctule/templates\n"
+            "or in the configuration's \"templates\" (noctule config path)",
+            cli->args.template);
     }
     while (code == NCT_EXIT_OK && text->n && text->data[text->n - 1] == '\n')
         text->data[--text->n] = 0;
@@ -76,8 +79,8 @@ int nct_template_read(const nct_cli *cli, nct_bytes *text) {
 /* ------------------------------------------------------------------ filling it */
 
 /* Appends a stretch of the template with the small holes filled. */
-static nct_status add_stretch(nct_bytes *out, const char *from, const char *to, const char *file, const char *lang,
-                              nct_error *err) {
+static nct_status add_stretch(nct_bytes *out, const char *from, const char *to, const char *file,
+                              const char *lang, nct_error *err) {
     while (from < to) {
         size_t left = (size_t)(to - from);
         const char *hole = NULL, *with = NULL;
@@ -117,8 +120,8 @@ static nct_status fill(const nct_bytes *text, nct_prompt *p, const char *file, n
         p->part[i].body += before;
         p->part[i].end += before;
     }
-    p->part[p->n_parts++] =
-        (nct_prompt_part){.name = "the template", .begin = last, .body = last, .end = whole.n, .instruction = true};
+    p->part[p->n_parts++] = (nct_prompt_part){
+        .name = "the template", .begin = last, .body = last, .end = whole.n, .instruction = true};
     nct_bytes_reset(&p->text);
     p->text = whole;
     return NCT_OK;
@@ -127,9 +130,10 @@ static nct_status fill(const nct_bytes *text, nct_prompt *p, const char *file, n
 int nct_template_fill(const nct_cli *cli, const nct_bytes *text, const char *file, nct_prompt *p) {
     nct_error err = {0};
     if (p->text.n == 0 && strstr(text->data, input_hole))
-        return nct_say_error(cli, NCT_EXIT_USAGE, "the template '%s' has a hole for input, and there is none\n"
-                                                  "try: ... | noctule run -T %s", cli->args.template,
-                             cli->args.template);
+        return nct_say_error(cli, NCT_EXIT_USAGE,
+                             "the template '%s' has a hole for input, and there is none\n"
+                             "try: ... | noctule run -T %s",
+                             cli->args.template, cli->args.template);
     fill(text, p, file, &err);
     return nct_say_status(cli, &err);
 }

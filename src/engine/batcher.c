@@ -4,12 +4,13 @@
 
 #include "base/clock.h"
 #include "base/pages.h"
+#include "engine/alone.h"
 #include "engine/identity.h"
 #include "engine/session.h"
 
 enum {
-    SLICE = 128,       /* prompt rows beside answers: an answer waits for no more than these .. */
-    SLICE_LEAST = 16,  /* .. or, where much is held and attending takes longer than the rest, for fewer */
+    SLICE = 128,        /* prompt rows beside answers: an answer waits for no more than these .. */
+    SLICE_LEAST = 16,   /* .. or, where much is held and attending takes longer than the rest, for fewer */
     WORTH_WAITING = 64, /* tokens that another sequence is about to compute */
     WORTH_LOOKING = 256 /* tokens that files may hold, or may be to hold */
 };
@@ -41,12 +42,13 @@ struct nct_batcher {
     nct_attend_options attend;
     nct_work work;
     size_t chunk, slice;
-    bool apart; /* sequences share nothing */
+    bool apart;                /* sequences share nothing */
     struct sequence *sequence; /* [n] */
     size_t n, n_active;
     float *logits; /* [n][n_vocab] */
     uint64_t n_added;
-    char *folder; /* of files, or NULL */
+    char *folder;     /* of files, or NULL */
+    nct_alone *alone; /* who guesses for a sequence that has nobody beside it; NULL: nobody */
     nct_batcher_report report;
 };
 
@@ -133,6 +135,8 @@ nct_status nct_batcher_open(nct_engine *engine, const nct_batcher_options *o, nc
     if (g->slice > g->chunk)
         g->slice = g->chunk;
     nct_status status = open_sequences(g, longest.limit, err);
+    if (status == NCT_OK)
+        status = nct_alone_open(engine, &o->session, &g->alone, err);
     if (status == NCT_OK && o->session.kv_folder && o->session.keep != NCT_KEEP_OFF && !o->apart)
         status = nct_copy_string(&g->folder, o->session.kv_folder, strlen(o->session.kv_folder), err);
     if (status != NCT_OK) {
@@ -156,6 +160,7 @@ void nct_batcher_close(nct_batcher *g) {
     nct_free(g->sequence);
     nct_free(g->logits);
     nct_free(g->folder);
+    nct_alone_close(g->alone);
     nct_free(g);
 }
 
@@ -182,7 +187,8 @@ static size_t held_of(const struct sequence *s, const int32_t *ids, size_t n, co
 /* Two prompts begin with n tokens that a sequence holds: others may too, and in later runs. */
 static void keep_common(nct_batcher *g, struct sequence *s, size_t n) {
     if (!s->store || g->options.keep != NCT_KEEP_ALL || n < WORTH_LOOKING ||
-        (g->options.kv_min_tokens > 0 && n < (size_t)g->options.kv_min_tokens) || n < s->n_kept + WORTH_LOOKING)
+        (g->options.kv_min_tokens > 0 && n < (size_t)g->options.kv_min_tokens) ||
+        n < s->n_kept + WORTH_LOOKING)
         return;
     nct_pool_use(g->engine->pool, g->engine->n_threads_batch);
     nct_store_keep(s->store, s->tokens, n);
@@ -299,7 +305,8 @@ nct_status nct_batcher_make_up(nct_batcher *g, int number, int n, uint64_t seed,
     size_t count = n < 0 ? 0 : (size_t)n;
     float *vectors = NULL;
     if (!g->apart || count >= n_prompt(s) || s->cache.length)
-        return nct_fail(err, NCT_E_ARGUMENT, "%d tokens of a prompt of %zu cannot be made up", n, n_prompt(s));
+        return nct_fail(err, NCT_E_ARGUMENT, "%d tokens of a prompt of %zu cannot be made up", n,
+                        n_prompt(s));
     NCT_TRY(nct_make_up_vectors(&s->cache, seed, &vectors, err));
     nct_status status = nct_cache_reserve(&s->cache, count, err);
     while (status == NCT_OK && s->cache.length < count) {
@@ -360,7 +367,9 @@ static bool begin(nct_batcher *g, struct sequence *s) {
         return false;
     s->begun = true;
     size_t before = s->cache.length;
-    if (from && most > before) /* without room for a copy it is computed, and complains if there is none for that either */
+    if (from &&
+        most >
+            before) /* without room for a copy it is computed, and complains if there is none for that either */
         copy(g, from, most, s);
     size_t copied = s->cache.length;
     take_files(g, s);
@@ -519,8 +528,8 @@ static void compute_logits(nct_batcher *g) {
 static nct_status choose_matching(struct sequence *s, nct_error *err) {
     const uint64_t *allowed;
     NCT_TRY(nct_matcher_mask(s->what.matcher, &allowed, err));
-    NCT_TRY(nct_sampler_choose_among(s->sampler, &s->what.sampling, allowed, s->logits, s->tokens, s->n_tokens,
-                                     n_prompt(s), s->what.sample, &s->chosen, err));
+    NCT_TRY(nct_sampler_choose_among(s->sampler, &s->what.sampling, allowed, s->logits, s->tokens,
+                                     s->n_tokens, n_prompt(s), s->what.sample, &s->chosen, err));
     return nct_matcher_take(s->what.matcher, s->chosen, err);
 }
 
@@ -563,10 +572,68 @@ static void hand_out(nct_batcher *g) {
     }
 }
 
+/* The sequence that answers and has nobody beside it, if it can be guessed for. */
+static struct sequence *find_alone(nct_batcher *g) {
+    struct sequence *s = g->sequence;
+    if (!g->alone || g->n_active != 1)
+        return NULL;
+    while (!s->active)
+        s++;
+    bool told = s->what.seen || s->what.follow; /* of every single token */
+    return is_read(s) && s->n_tokens == s->cache.length + 1 && !told &&
+                   s->n_tokens + nct_alone_most(g->alone) < s->limit
+               ? s
+               : NULL;
+}
+
+static bool take_alone(void *context, int32_t id) {
+    const struct sequence *s = context;
+    return s->what.take(s->what.context, id);
+}
+
+/* A step of it, which may choose several tokens. */
+static nct_status step_alone(nct_batcher *g, struct sequence *s, const volatile int *stop, nct_error *err) {
+    size_t held = s->cache.length;
+    nct_timeline t = {.which = s->since,
+                      .cache = &s->cache,
+                      .tokens = s->tokens,
+                      .n_tokens = s->n_tokens,
+                      .capacity = s->capacity,
+                      .rope = s->rope};
+    nct_generate_options o = {.sampling = &s->what.sampling,
+                              .n_prompt = (int)n_prompt(s),
+                              .sample = s->what.sample,
+                              .matcher = s->what.matcher,
+                              .take = take_alone,
+                              .stop = stop,
+                              .context = s};
+    bool over;
+    nct_error why = {0};
+    uint64_t began = nct_clock_ns();
+    nct_status status = nct_alone_round(g->alone, &t, &o, &over, &why);
+    s->tokens = t.tokens;
+    s->n_tokens = t.n_tokens;
+    s->capacity = t.capacity;
+    if (status == NCT_E_STOPPED)
+        return nct_fail(err, status, "%s", why.text);
+    g->report.n_steps++;
+    g->report.n_fed += s->cache.length - held;
+    nct_alone_count(g->alone, &g->report.n_guessed, &g->report.n_accepted);
+    if (s->store && s->cache.length > held) /* in memory this does not fail */
+        nct_store_grown(s->store, s->tokens, s->cache.length - held, (double)(nct_clock_ns() - began) * 1e-9,
+                        false, NULL);
+    if (status != NCT_OK || over)
+        end(g, s, status != NCT_OK ? &why : NULL);
+    return NCT_OK;
+}
+
 nct_status nct_batcher_step(nct_batcher *g, const volatile int *stop, nct_error *err) {
     nct_rows part[NCT_BATCHER_MAX];
     if (g->n_active == 0)
         return NCT_OK;
+    struct sequence *only = find_alone(g);
+    if (only)
+        return step_alone(g, only, stop, err);
     for (size_t i = 0; i < g->n; i++)
         g->sequence[i].status = NCT_OK;
     share_rows(g);
@@ -585,7 +652,8 @@ nct_status nct_batcher_step(nct_batcher *g, const volatile int *stop, nct_error 
         *(is_read(s) ? &g->report.n_fed : &g->report.n_read) += s->n_rows;
         s->status = NCT_OK;
         if (s->store && s->n_rows) /* in memory this does not fail */
-            nct_store_grown(s->store, s->tokens, s->n_rows, seconds * (double)s->n_rows / (double)n_rows, !is_read(s), NULL);
+            nct_store_grown(s->store, s->tokens, s->n_rows, seconds * (double)s->n_rows / (double)n_rows,
+                            !is_read(s), NULL);
     }
     g->report.n_steps++;
     compute_logits(g);

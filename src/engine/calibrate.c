@@ -133,6 +133,7 @@ static nct_status run(const nct_calibration *c, const nct_runner *runner, struct
         memcpy(r->work.x, c->x + i * n, n * sizeof(float));
         r->observer.satisfied = false;
         nct_layer_run(&r->exec, &r->model, 0, &part, 1, &r->work);
+        nct_layer_settle(&r->exec, &r->model, &r->work, c->length);
         if (out)
             memcpy(out + i * n, r->work.x, n * sizeof(float));
     }

@@ -40,8 +40,8 @@ static nct_status choose_next(nct_session *s, const nct_generate_options *o, con
     const uint64_t *allowed = NULL;
     if (o->matcher)
         NCT_TRY(nct_matcher_mask(o->matcher, &allowed, err));
-    NCT_TRY(nct_sampler_choose_among(s->sampler, o->sampling, allowed, logits, s->tokens, n, (size_t)o->n_prompt,
-                                     o->sample, chosen, err));
+    NCT_TRY(nct_sampler_choose_among(s->sampler, o->sampling, allowed, logits, s->tokens, n,
+                                     (size_t)o->n_prompt, o->sample, chosen, err));
     if (n < s->n_script) /* a replay */
         *chosen = s->script[n];
     if (o->matcher)
@@ -156,6 +156,18 @@ static nct_status guess(nct_session *s, nct_tree *tree, nct_error *err) {
     return NCT_OK;
 }
 
+nct_status nct_session_round(nct_session *s, int32_t root, const nct_generate_options *o, nct_accepted *a,
+                             nct_error *err) {
+    nct_tree tree;
+    nct_tree_init(&tree, root);
+    if (!o->on_choice)
+        NCT_TRY(guess(s, &tree, err));
+    NCT_TRY(nct_session_verify(s, &tree, o, a, err));
+    if (s->adaptive && !o->on_choice)
+        nct_adapt_learn(&s->adapt, &tree, a, s->round_s);
+    return NCT_OK;
+}
+
 nct_status nct_session_generate(nct_session *s, const nct_generate_options *o, nct_error *err) {
     nct_status status = NCT_OK;
     nct_accepted a = {.n = 1};
@@ -167,16 +179,8 @@ nct_status nct_session_generate(nct_session *s, const nct_generate_options *o, n
     NCT_TRY(nct_session_begin_draft(s, err));
     NCT_TRY(choose_next(s, o, s->logits, s->cache.length, &a.token[0], &a.stopped, &taking_ns, err));
     nct_adapt_begin(&s->adapt, s->draft_s, s->prompt_s);
-    while (status == NCT_OK && !a.stopped) {
-        nct_tree tree;
-        nct_tree_init(&tree, a.token[a.n - 1]);
-        if (!o->on_choice)
-            status = guess(s, &tree, err);
-        if (status == NCT_OK)
-            status = nct_session_verify(s, &tree, o, &a, err);
-        if (status == NCT_OK && s->adaptive && !o->on_choice)
-            nct_adapt_learn(&s->adapt, &tree, &a, s->round_s);
-    }
+    while (status == NCT_OK && !a.stopped)
+        status = nct_session_round(s, a.token[a.n - 1], o, &a, err);
     nct_session_cut_draft(s); /* of a root that was not fed */
     s->draft_s = s->prompt_s = 0;
     if (o->rounds)

@@ -98,4 +98,8 @@ void nct_session_cut_draft(nct_session *session);
 nct_status nct_session_verify(nct_session *session, const nct_tree *tree, const nct_generate_options *options,
                               nct_accepted *accepted, nct_error *err);
 
+/** Guesses behind the root, checks, and learns from it: nct_session_verify of what the drafter proposes, if anything. */
+nct_status nct_session_round(nct_session *session, int32_t root, const nct_generate_options *options, nct_accepted *accepted,
+                             nct_error *err);
+
 #endif

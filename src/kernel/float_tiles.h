@@ -130,6 +130,7 @@ NCT_MIX(mixed_q8, mix_q8)
 
 static const nct_walk float_walk = {
     .n_vectors = NCT_TILE,
+    .n_narrow = NCT_TILE,
     .merge = attend_merge,
     .tiles = {[NCT_KV_F32] = &(const nct_tiles){NCT_SIX(wide_f32), NCT_SIX(narrow_f32), NCT_SIX(mixed_f32)},
               [NCT_KV_F16] = &(const nct_tiles){NCT_SIX(wide_f16), NCT_SIX(narrow_f16), NCT_SIX(mixed_f16)},
@@ -140,9 +141,9 @@ static const nct_walk float_walk = {
 
 static void attend(const nct_attend_job *job) { nct_walk_attend(&float_walk, job); }
 
-static void dots(nct_kv_type k_type, const void *k, size_t lanes, size_t n_lanes, const uint8_t *q,
-                 size_t n_heads, size_t d, float *s, size_t s_stride) {
-    nct_walk_dots(&float_walk, k_type, k, lanes, n_lanes, q, n_heads, d, s, s_stride);
+static void dots(nct_kv_type k_type, const void *k, size_t lanes, size_t n_lanes, const void *next,
+                 const uint8_t *q, size_t n_heads, size_t d, float *s, size_t s_stride) {
+    nct_walk_dots(&float_walk, k_type, k, lanes, n_lanes, next, q, n_heads, d, s, s_stride);
 }
 
 static void fill_attend(nct_kernels *k) {

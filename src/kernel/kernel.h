@@ -230,9 +230,10 @@ typedef void nct_attend_merge_fn(float *m_total, float *l_total, float *acc_tota
 /* ------------------------------------------------------------------ scoring pooled keys */
 
 /** s[h * s_stride + j] = score of query h < n_heads (readied for k_type, nct_query_bytes apart) and key
- *  j < n_lanes, as in attention; k holds `lanes` keys. Lanes from n_lanes on are not written. */
-typedef void nct_dots_fn(nct_kv_type k_type, const void *k, size_t lanes, size_t n_lanes, const uint8_t *q,
-                         size_t n_heads, size_t d, float *s, size_t s_stride);
+ *  j < n_lanes, as in attention; k holds `lanes` keys. Lanes from n_lanes on are not written. next: as many keys that
+ *  are likely to be scored next, to be fetched, or NULL. */
+typedef void nct_dots_fn(nct_kv_type k_type, const void *k, size_t lanes, size_t n_lanes, const void *next,
+                         const uint8_t *q, size_t n_heads, size_t d, float *s, size_t s_stride);
 
 /** The largest of s[0..n), n > 0. */
 typedef float nct_max_fn(const float *s, size_t n);
@@ -245,6 +246,16 @@ typedef float nct_exp_sum_fn(const float *s, size_t n, float m, bool accurate);
  *  j < n. Within 4e-6 of itself, without `accurate` 1e-5. */
 typedef void nct_exp_heads_fn(const float *s, size_t s_stride, size_t n_heads, size_t n, const float *m, const float *factor,
                               bool accurate, float *total);
+
+/** score[b] = the largest of the s + 1 values total[s b - 1 .. s b + s - 1], for b < n: total[-1] is one of them. Any of
+ *  these where one is a NaN. */
+typedef void nct_window_max_fn(const float *total, size_t s, size_t n, float *score);
+
+/** How many of s[0..n) are larger than cut. */
+typedef size_t nct_count_above_fn(const float *s, size_t n, float cut);
+
+/** The numbers j < n of those, ascending, to index, which has room for one more; returns how many. */
+typedef size_t nct_find_above_fn(const float *s, size_t n, float cut, uint32_t *index);
 
 /* ------------------------------------------------------------------ the table */
 
@@ -266,6 +277,9 @@ typedef struct nct_kernels {
     nct_max_fn *max;
     nct_exp_sum_fn *exp_sum;
     nct_exp_heads_fn *exp_heads;
+    nct_window_max_fn *window_max;
+    nct_count_above_fn *count_above;
+    nct_find_above_fn *find_above;
 } nct_kernels;
 
 /** Climbs the ladder as far as the processor and `isa` (NULL or "": no limit) allow. NCT_E_ARGUMENT for a

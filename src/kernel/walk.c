@@ -66,10 +66,10 @@ static void run_step(const nct_walk *walk, const nct_attend_job *job, const segm
     size_t size = (left - 1) / walk->n_vectors + 1; /* tiles, then vectors of a tile: all about alike */
     size = (left + size - 1) / size;
     _Alignas(64) float score[NCT_TILE][NCT_STEP];
-    /* the first tile fetches the next step's keys, the second its values: chosen blocks lie anywhere */
+    /* each tile fetches its part of the next step, which lies anywhere: all at once would be waited for */
     const nct_step *next = s + 1 < job->n_steps ? &job->step[s + 1] : job->after;
-    const void *next_v = next ? next->v : NULL;
-    nct_tile at = {.next_k = next ? next->k : NULL, .next_v = size == left ? next_v : NULL};
+    nct_tile at = {
+        .next_k = next ? next->k : NULL, .next_v = next ? next->v : NULL, .parts = (left + size - 1) / size};
     size_t n = 0;
     for (size_t t = 0; left > 0; t++) {
         if (!mask[t])
@@ -86,8 +86,7 @@ static void run_step(const nct_walk *walk, const nct_attend_job *job, const segm
             if (++n == size || n == left) {
                 of_k->wide[n - 1](&at, job->step[s].k, NCT_STEP, 0, NCT_STEP, job->d, score[0], NCT_STEP);
                 of_v->mix[n - 1](&at, job->step[s].v, job->d, score);
-                at.next_v = at.next_k ? next_v : NULL;
-                at.next_k = NULL;
+                at.part++;
                 left -= n;
                 n = 0;
             }
@@ -108,22 +107,39 @@ void nct_walk_attend(const nct_walk *walk, const nct_attend_job *job) {
             end_segment(walk, job, &own, t);
 }
 
-/* The next n of the lanes that are to be scored: 64 of them, or up to 16. */
-static size_t lanes_at_once(size_t left) { return left >= NCT_STEP ? NCT_STEP : left < 16 ? left : 16; }
+/* What is scored: some heads and keys. */
+struct scoring {
+    const uint8_t *k, *next, *q;
+    size_t lanes, key_step; /* bytes from one lane to the next */
+    size_t n_heads, d;
+    float *s;
+    size_t s_stride;
+};
 
-void nct_walk_dots(const nct_walk *walk, nct_kv_type k_type, const void *k, size_t lanes, size_t n_lanes,
-                   const uint8_t *q, size_t n_heads, size_t d, float *s, size_t s_stride) {
-    const nct_tiles *tiles = walk->tiles[k_type];
-    for (size_t h = 0, n_tiles = (n_heads + walk->n_vectors - 1) / walk->n_vectors; n_tiles > 0; n_tiles--) {
-        size_t n = (n_heads - h + n_tiles - 1) / n_tiles;
-        nct_tile at = {.next_k = NULL};
+/* Lanes [first, end), `at_once` of them at a time, by tiles of up to n_vectors. */
+static void dots_of(const struct scoring *k, nct_scores_fn *const *tiles, size_t n_vectors, size_t first,
+                    size_t end, size_t at_once) {
+    nct_tile at; /* what scores do not look at stays as it is */
+    at.parts = (k->n_heads + n_vectors - 1) / n_vectors;
+    at.part = 0;
+    for (size_t h = 0; first < end && at.part < at.parts; at.part++) {
+        size_t left = at.parts - at.part, n = (k->n_heads - h + left - 1) / left;
         for (size_t v = 0; v < n; v++)
-            at.q[v] = q + (h + v) * nct_query_bytes(d);
-        for (size_t j = 0, some; j < n_lanes; j += some) {
-            some = lanes_at_once(n_lanes - j);
-            (some == NCT_STEP ? tiles->wide : tiles->narrow)[n - 1](&at, k, lanes, j, some, d,
-                                                                    s + h * s_stride + j, s_stride);
+            at.q[v] = k->q + (h + v) * nct_query_bytes(k->d);
+        for (size_t j = first; j < end; j += at_once) {
+            at.next_k = k->next ? k->next + j * k->key_step : NULL;
+            tiles[n - 1](&at, k->k, k->lanes, j, end - j < at_once ? end - j : at_once, k->d,
+                         k->s + h * k->s_stride + j, k->s_stride);
         }
         h += n;
     }
+}
+
+void nct_walk_dots(const nct_walk *walk, nct_kv_type k_type, const void *k, size_t lanes, size_t n_lanes,
+                   const void *next, const uint8_t *q, size_t n_heads, size_t d, float *s, size_t s_stride) {
+    const nct_tiles *tiles = walk->tiles[k_type];
+    const struct scoring scoring = {k, next, q, lanes, k_type == NCT_KV_F16 ? 2 : 4, n_heads, d, s, s_stride};
+    size_t wide = n_lanes / NCT_STEP * NCT_STEP;
+    dots_of(&scoring, tiles->wide, walk->n_vectors, 0, wide, NCT_STEP);
+    dots_of(&scoring, tiles->narrow, walk->n_narrow, wide, n_lanes, 16);
 }

@@ -33,7 +33,8 @@ nct_status nct_work_open(const nct_model *model, const nct_attend_options *optio
         float **buffer;
         size_t width;
     };
-    nct_work w = {.rows = rows};
+    size_t n_q = c->n_heads * c->head_dim, widest = c->hidden > n_q ? c->hidden : n_q;
+    nct_work w = {.rows = rows, .own_stride = nct_arena_cost(widest + 1, sizeof(float)) / sizeof(float)};
     struct part parts[] = {{&w.x, c->hidden},
                            {&w.h, c->hidden},
                            {&w.q, c->n_heads * c->head_dim},
@@ -45,12 +46,14 @@ nct_status nct_work_open(const nct_model *model, const nct_attend_options *optio
                            {&w.cos, c->head_dim / 2},
                            {&w.sin, c->head_dim / 2}};
     size_t bytes = scratch_bytes(model, options, cache, rows, n_threads) +
-                   nct_arena_cost(rows * c->n_heads, nct_query_bytes(c->head_dim));
+                   nct_arena_cost(rows * c->n_heads, nct_query_bytes(c->head_dim)) +
+                   nct_arena_cost((size_t)n_threads * w.own_stride, sizeof(float));
     for (size_t i = 0; i < sizeof parts / sizeof *parts; i++)
         bytes += nct_arena_cost(rows * parts[i].width, sizeof(float));
     NCT_TRY(nct_arena_open(&w.arena, bytes, err));
     for (size_t i = 0; i < sizeof parts / sizeof *parts; i++)
         *parts[i].buffer = nct_arena_take(&w.arena, rows * parts[i].width, sizeof(float));
+    w.own = nct_arena_take(&w.arena, (size_t)n_threads * w.own_stride, sizeof(float));
     w.query = nct_arena_take(&w.arena, rows * c->n_heads, nct_query_bytes(c->head_dim));
     *work = w;
     return NCT_OK;
@@ -95,11 +98,13 @@ static void final_row(void *context, int task, int worker) {
 
 void nct_forward_begin(const nct_exec *exec, const nct_model *model, nct_work *work, const nct_rows *part, size_t n_parts) {
     struct passing k = {exec, model, work, part};
+    work->owed = false;
     nct_pool_run(exec->pool, (int)nct_rows_count(part, n_parts), embed_row, &k);
 }
 
 void nct_forward_end(const nct_exec *exec, const nct_model *model, nct_work *work, size_t n) {
     struct passing k = {exec, model, work, NULL};
+    nct_layer_settle(exec, model, work, n);
     nct_pool_run(exec->pool, (int)n, final_row, &k);
 }
 
@@ -126,8 +131,10 @@ nct_status nct_forward_parts(const nct_exec *exec, const nct_model *model, const
     for (size_t i = 0; i < model->config.n_layers; i++) {
         if (b.stop && *b.stop)
             return nct_fail(err, NCT_E_STOPPED, "stopped at layer %zu of %zu", i, model->config.n_layers);
-        if (work->taps)
+        if (work->taps) {
+            nct_layer_settle(&with_scratch, model, work, n_rows);
             tap(model, work, n_rows, i);
+        }
         nct_layer_run(&with_scratch, model, i, part, n_parts, work);
         if (b.done)
             b.done(b.context, i + 1);
@@ -152,6 +159,6 @@ void nct_forward_logits(const nct_exec *exec, const nct_model *model, nct_work *
     const nct_config *c = &model->config;
     nct_exec with_scratch = *exec;
     with_scratch.scratch = &work->arena;
-    nct_linear_run(&with_scratch, &(nct_linear_job){model->weights.head, work->x + row * c->hidden, c->hidden, logits, c->n_vocab},
+    nct_linear_run(&with_scratch, &(nct_linear_job){model->weights.head, work->x + row * c->hidden, c->hidden, logits, c->n_vocab, NULL},
                    1, n);
 }

@@ -24,6 +24,9 @@ typedef struct nct_work {
     size_t rows;
     nct_arena arena;  /* all buffers below, then scratch of the calls */
     float *x, *h;     /* [rows][hidden] */
+    bool owed;        /* h is a branch that is still to be added to x (nct_layer_settle) */
+    float *own;       /* [threads][own_stride], a row of x or q that is at hand */
+    size_t own_stride;
     float *q, *att;   /* [rows][n_heads * head_dim] */
     uint8_t *query;   /* [rows][n_heads][nct_query_bytes], q readied for the cache */
     float *k, *v;     /* [rows][n_kv_heads * head_dim] */

@@ -12,29 +12,46 @@ struct running {
     nct_work *work;
     const nct_rows *part;
     size_t layer;
+    bool owed; /* h is still to be added to x */
 };
 
-static void norm_row(const struct running *k, const float *weight, size_t t) {
+/* x += branch * residual scale */
+static void add_row(const struct running *k, size_t t) {
     size_t hidden = k->model->config.hidden;
-    k->exec->kernels->rms_norm(k->work->x + t * hidden, weight, k->model->config.rms_eps, hidden, k->work->h + t * hidden);
+    k->exec->kernels->add_scaled(k->work->x + t * hidden, k->work->h + t * hidden, k->model->config.residual_scale, hidden);
 }
 
-static void attn_norm_row(void *context, int task, int worker) {
-    (void)worker;
+/* The branch that is owed goes to x, then x's norm to where a product wants it: to h, which was read before, or to the
+ * worker's own row. */
+static const float *norm_row(const struct running *k, const float *weight, size_t t, int worker) {
+    size_t hidden = k->model->config.hidden;
+    float *to = worker < 0 ? k->work->h + t * hidden : k->work->own + (size_t)worker * k->work->own_stride;
+    if (k->owed)
+        add_row(k, t);
+    k->exec->kernels->rms_norm(k->work->x + t * hidden, weight, k->model->config.rms_eps, hidden, to);
+    return to;
+}
+
+static const float *attn_norm_row(void *context, size_t t, int worker) {
     const struct running *k = context;
-    norm_row(k, k->weights->attn_norm, (size_t)task);
+    return norm_row(k, k->weights->attn_norm, t, worker);
+}
+
+static const float *ffn_norm_row(void *context, size_t t, int worker) {
+    const struct running *k = context;
+    return norm_row(k, k->weights->ffn_norm, t, worker);
 }
 
 /* Rotates queries and keys, divides queries by sqrt(d) and readies them, stores keys and values. */
 static void position_row(void *context, int task, int worker) {
-    (void)worker;
     const struct running *k = context;
     const nct_config *c = &k->model->config;
     size_t t = (size_t)task, row = t, d = c->head_dim, half = d / 2;
     const nct_rows *part = nct_rows_part(k->part, &row);
     const float *cos = k->work->cos + t * half, *sin = k->work->sin + t * half;
-    float *q = k->work->q + t * c->n_heads * d, *key = k->work->k + t * c->n_kv_heads * d;
+    float *q = k->work->own + (size_t)worker * k->work->own_stride, *key = k->work->k + t * c->n_kv_heads * d;
     const float *value = k->work->v + t * c->n_kv_heads * d;
+    memcpy(q, k->work->q + t * c->n_heads * d, c->n_heads * d * sizeof *q); /* what is only passed on stays at hand */
     k->exec->kernels->rope(q, c->n_heads, d, cos, sin);
     k->exec->kernels->rope(key, c->n_kv_heads, d, cos, sin);
     float scale = 1.0f / sqrtf((float)d);
@@ -49,21 +66,6 @@ static void position_row(void *context, int task, int worker) {
     }
     for (size_t kv = 0; kv < c->n_kv_heads; kv++)
         nct_cache_store(part->cache, k->layer, kv, part->batch.first + row, key + kv * d, value + kv * d);
-}
-
-/* x += branch * residual scale */
-static void add_row(void *context, int task, int worker) {
-    (void)worker;
-    const struct running *k = context;
-    size_t t = (size_t)task, hidden = k->model->config.hidden;
-    k->exec->kernels->add_scaled(k->work->x + t * hidden, k->work->h + t * hidden, k->model->config.residual_scale, hidden);
-}
-
-/* Adds the attention branch and norms for the feed-forward one. */
-static void ffn_norm_row(void *context, int task, int worker) {
-    const struct running *k = context;
-    add_row(context, task, worker);
-    norm_row(k, k->weights->ffn_norm, (size_t)task);
 }
 
 static void swiglu_row(void *context, int task, int worker) {
@@ -101,29 +103,30 @@ void nct_layer_run(const nct_exec *exec, const nct_model *model, size_t layer, c
                    nct_work *work) {
     const nct_config *c = &model->config;
     const nct_layer_weights *w = &model->weights.layer[layer];
-    struct running k = {exec, model, w, work, part, layer};
+    struct running k = {exec, model, w, work, part, layer, work->owed};
+    const nct_linear_source attn_norm = {attn_norm_row, &k}, ffn_norm = {ffn_norm_row, &k};
     size_t n = nct_rows_count(part, n_parts), n_q = c->n_heads * c->head_dim, n_kv = c->n_kv_heads * c->head_dim;
     int rows = (int)n;
 
     /* 1. attention branch */
-    nct_pool_run(exec->pool, rows, attn_norm_row, &k);
-    nct_linear_job qkv[] = {{&w->q, work->h, c->hidden, work->q, n_q},
-                            {&w->k, work->h, c->hidden, work->k, n_kv},
-                            {&w->v, work->h, c->hidden, work->v, n_kv}};
+    nct_linear_job qkv[] = {{&w->q, work->h, c->hidden, work->q, n_q, &attn_norm},
+                            {&w->k, work->h, c->hidden, work->k, n_kv, &attn_norm},
+                            {&w->v, work->h, c->hidden, work->v, n_kv, &attn_norm}};
     nct_linear_run(exec, qkv, 3, n);
+    work->owed = false;
     if (nct_exec_satisfied(exec))
         return;
     nct_pool_run(exec->pool, rows, position_row, &k);
     attend_parts(exec, c, layer, part, n_parts, work);
-    nct_linear_run(exec, &(nct_linear_job){&w->o, work->att, n_q, work->h, c->hidden}, 1, n);
+    nct_linear_run(exec, &(nct_linear_job){&w->o, work->att, n_q, work->h, c->hidden, NULL}, 1, n);
     if (nct_exec_satisfied(exec))
         return;
 
     /* 2. feed-forward branch */
-    nct_pool_run(exec->pool, rows, ffn_norm_row, &k);
-    nct_linear_job gate_up[] = {{&w->gate, work->h, c->hidden, work->gate, c->intermediate},
-                                {&w->up, work->h, c->hidden, work->up, c->intermediate}};
-    nct_linear_job down = {&w->down, work->gate, c->intermediate, work->h, c->hidden};
+    k.owed = true;
+    nct_linear_job gate_up[] = {{&w->gate, work->h, c->hidden, work->gate, c->intermediate, &ffn_norm},
+                                {&w->up, work->h, c->hidden, work->up, c->intermediate, &ffn_norm}};
+    nct_linear_job down = {&w->down, work->gate, c->intermediate, work->h, c->hidden, NULL};
     if (nct_linear_gates(exec, &w->gate, &w->up, &w->down)) {
         nct_linear_run_gated(exec, gate_up, &down, n);
     } else {
@@ -133,7 +136,17 @@ void nct_layer_run(const nct_exec *exec, const nct_model *model, size_t layer, c
         nct_pool_run(exec->pool, rows, swiglu_row, &k);
         nct_linear_run(exec, &down, 1, n);
     }
-    if (nct_exec_satisfied(exec))
-        return;
-    nct_pool_run(exec->pool, rows, add_row, &k);
+    work->owed = !nct_exec_satisfied(exec);
+}
+
+static void settle_row(void *context, int task, int worker) {
+    (void)worker;
+    add_row(context, (size_t)task);
+}
+
+void nct_layer_settle(const nct_exec *exec, const nct_model *model, nct_work *work, size_t n) {
+    struct running k = {.exec = exec, .model = model, .work = work};
+    if (work->owed)
+        nct_pool_run(exec->pool, (int)n, settle_row, &k);
+    work->owed = false;
 }

@@ -4,10 +4,14 @@
 
 #include "model/forward.h"
 
-/** work->x [n][hidden] in and out, the rows of the parts one after another. Keys and values go into the parts' caches,
- *  those of a tree into work->branches. Returns early where exec's observer is satisfied, with work->x undefined. */
+/** work->x [n][hidden] in and out, the rows of the parts one after another, but that the last branch may stay owed: the
+ *  next layer adds it while it reads the row anyway. Keys and values go into the parts' caches, those of a tree into
+ *  work->branches. Returns early where exec's observer is satisfied, with work->x undefined. */
 void nct_layer_run(const nct_exec *exec, const nct_model *model, size_t layer, const nct_rows *part, size_t n_parts,
                    nct_work *work);
+
+/** Adds what a layer has left owed, for whoever reads work->x. */
+void nct_layer_settle(const nct_exec *exec, const nct_model *model, nct_work *work, size_t n);
 
 /** The part of a row of a pass; *row becomes its number in it. */
 static inline const nct_rows *nct_rows_part(const nct_rows *part, size_t *row) {

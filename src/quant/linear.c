@@ -82,6 +82,7 @@ void nct_linear_row(const nct_linear *linear, size_t row, float *value, float *s
 /* The activations of one job, in the form and column order its kernel reads. */
 struct input {
     const nct_linear *linear;
+    const nct_linear_source *making; /* rows that are not in `source` yet; or NULL */
     const float *source;
     size_t source_stride;
     bool quantized;
@@ -106,19 +107,25 @@ static bool same_geometry(const nct_panels *a, const nct_panels *b) {
            a->n_cols_padded == b->n_cols_padded;
 }
 
-static bool shares_input(const struct input *in, const nct_linear_job *job) {
-    const nct_linear *a = in->linear, *b = job->linear;
-    if (in->source != job->x || in->source_stride != job->x_stride || !same_geometry(&a->panels, &b->panels))
+/* Whether the rows of one x are prepared alike for both. */
+static bool alike(const nct_linear *a, const nct_linear *b) {
+    if (!same_geometry(&a->panels, &b->panels))
         return false;
     if (!a->perm || !b->perm)
         return a->perm == b->perm;
     return memcmp(a->perm, b->perm, a->panels.n_cols * sizeof *a->perm) == 0;
 }
 
+static bool shares_input(const struct input *in, const nct_linear_job *job) {
+    return in->source == job->x && in->source_stride == job->x_stride && alike(in->linear, job->linear);
+}
+
 static void take_input(const nct_exec *exec, const nct_linear_job *job, size_t n_rows, struct input *in) {
     const nct_panels *p = &job->linear->panels;
     *in = (struct input){.linear = job->linear, .source = job->x, .source_stride = job->x_stride, .x = job->x,
                          .x_stride = job->x_stride, .quantized = nct_is_coded(p->kind) && !exec->exact};
+    if (in->quantized)
+        in->making = job->source;
     if (job->linear->perm) {
         in->gathered = nct_arena_take(exec->scratch, n_rows * p->n_cols, sizeof(float));
         in->x = in->gathered;
@@ -140,11 +147,10 @@ struct preparing {
 };
 
 static void prepare_row(void *context, int task, int worker) {
-    (void)worker;
     struct preparing *k = context;
     struct input *in = &k->in[(size_t)task / k->n_rows];
     size_t row = (size_t)task % k->n_rows;
-    const float *x = in->source + row * in->source_stride;
+    const float *x = in->making ? in->making->row(in->making->context, row, worker) : in->source + row * in->source_stride;
     if (in->gathered) {
         size_t n = in->linear->panels.n_cols;
         float *to = in->gathered + row * n;
@@ -254,10 +260,32 @@ static void multiply(struct product *k, size_t n_jobs) {
     nct_pool_run_shares(k->exec->pool, first, run_panels, k);
 }
 
-void nct_linear_run(const nct_exec *exec, const nct_linear_job *jobs, size_t n_jobs, size_t n_rows) {
+static void fill_row(void *context, int task, int worker) {
+    (void)worker;
+    const nct_linear_source *source = context;
+    source->row(source->context, (size_t)task, -1);
+}
+
+/* Fills x from its source unless all that is read of its rows is what prepare_row makes of them, once. */
+static void fill_x(const nct_exec *exec, nct_linear_job *jobs, size_t n_jobs, size_t n_rows) {
+    const nct_linear_source *source = jobs->source;
+    bool once = !exec->exact && !exec->observer;
+    for (size_t j = 0; j < n_jobs; j++)
+        once = once && nct_is_coded(jobs[j].linear->panels.kind) && alike(jobs->linear, jobs[j].linear);
+    if (!source || once)
+        return;
+    nct_pool_run(exec->pool, (int)n_rows, fill_row, (void *)(uintptr_t)source);
+    for (size_t j = 0; j < n_jobs; j++)
+        jobs[j].source = NULL;
+}
+
+void nct_linear_run(const nct_exec *exec, const nct_linear_job *given, size_t n_jobs, size_t n_rows) {
     assert(n_jobs <= NCT_LINEAR_JOBS);
     if (n_rows == 0 || n_jobs == 0)
         return;
+    nct_linear_job jobs[NCT_LINEAR_JOBS];
+    memcpy(jobs, given, n_jobs * sizeof *jobs);
+    fill_x(exec, jobs, n_jobs, n_rows);
     for (size_t j = 0; exec->observer && j < n_jobs; j++)
         exec->observer->saw(exec->observer->context, jobs[j].linear, jobs[j].x, jobs[j].x_stride, n_rows);
     if (nct_exec_satisfied(exec))
@@ -334,11 +362,12 @@ static void gate_all(struct gating *k) {
     nct_pool_run_shares(k->product.exec->pool, first, gate_some, k);
 }
 
-void nct_linear_run_gated(const nct_exec *exec, const nct_linear_job gate_up[2], const nct_linear_job *down,
-                          size_t n_rows) {
-    assert(nct_linear_gates(exec, gate_up[0].linear, gate_up[1].linear, down->linear));
+void nct_linear_run_gated(const nct_exec *exec, const nct_linear_job given[2], const nct_linear_job *down, size_t n_rows) {
+    assert(nct_linear_gates(exec, given[0].linear, given[1].linear, down->linear));
     if (n_rows == 0)
         return;
+    nct_linear_job gate_up[2] = {given[0], given[1]};
+    fill_x(exec, gate_up, 2, n_rows);
     size_t mark = nct_arena_mark(exec->scratch), n_inputs;
     struct input in[NCT_LINEAR_JOBS], hidden;
     struct gating gating = {.product = {.exec = exec, .jobs = gate_up, .n_rows = n_rows}, .hidden = &hidden};

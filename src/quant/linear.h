@@ -27,14 +27,23 @@ nct_status nct_linear_gather(const nct_linear *from, const int32_t *row, size_t 
  *  with perm. */
 void nct_linear_row(const nct_linear *linear, size_t row, float *value, float *scratch);
 
+/** Rows of x that are computed when they are needed: row `row`, in a place of the worker's own that holds until its next
+ *  call, or, where worker is -1, in x. Called once a row, by several threads at once. */
+typedef struct nct_linear_source {
+    const float *(*row)(void *context, size_t row, int worker);
+    void *context;
+} nct_linear_source;
+
 /** One product of a call: y [n_rows][y_stride] = x [n_rows][x_stride] W^T. Jobs of one call that share x and
- *  geometry share its quantized form. y must not alias any x. */
+ *  geometry share its quantized form. y must not alias any x. Where there is a source, x is not filled yet, and all
+ *  jobs of the call have the same x and the same source: coded weights meet its rows without their being written. */
 typedef struct nct_linear_job {
     const nct_linear *linear;
     const float *x;
     size_t x_stride;
     float *y;
     size_t y_stride;
+    const nct_linear_source *source; /* or NULL */
 } nct_linear_job;
 
 enum { NCT_LINEAR_JOBS = 4 };

@@ -16,11 +16,14 @@ static const double DECAY = 0.998, /* of experience, each round */
     HOPE = 1,          /* standard deviations by which a size is taken to be cheaper than it seems .. */
     HOPE_TRIAL = 2,    /* .. now and then */
     USUAL_PASS = 0.07, /* a pass of the draft in plain steps, until measured */
+    PASS_NOISE = 0.1,              /* of a draft's time */
+    PASS_DRIFT = 0.005,            /* of what a pass takes, each round */
+    BRANCHES = 0.05,               /* of trees, below which drafts are paths */
     STALE = 0.98,      /* what is known of a level that was not drafted, each round */
     LEVEL_MEMORY = 24, /* trees that a level's worth is the mean of */
     LEVEL_PRIOR = 2;   /* trees that a guess from the level above counts as */
 
-enum { JUDGED_AFTER = 64, PROBE = 8, TRIAL_EVERY = 4, PASS_MEMORY = 16, PLAIN_EVERY = 32 };
+enum { JUDGED_AFTER = 64, PROBE = 8, TRIAL_EVERY = 4, PLAIN_EVERY = 32, BRANCH_EVERY = 16 };
 
 /* ------------------------------------------------------------------ experience */
 
@@ -143,12 +146,19 @@ double nct_adapt_gain(const nct_adapt *a) {
     return elapsed > 0 ? 1 - nct_adapt_loss(a) / elapsed : 1;
 }
 
-static double pass_cost(const nct_adapt *a) { return a->pass > 0 ? a->pass : USUAL_PASS; }
+static double pass_cost(const nct_adapt *a) { return a->pass.each > 0 ? a->pass.each : USUAL_PASS; }
+
+static double passes_cost(const nct_adapt *a, size_t n) { return a->pass.begin + (double)n * pass_cost(a); }
 
 /* Of the beam: a tree of few nodes has no place for a node's worse children. */
 static size_t width(const nct_adapt *a) { return a->n_last <= 3 ? 3 : a->n_last <= 16 ? 5 : 8; }
 
 static bool trial_round(const nct_adapt *a) { return a->n_guessed_rounds % TRIAL_EVERY == TRIAL_EVERY - 1; }
+
+/* Whether second guesses of a token may pay, or now and then, whether they do. */
+static bool may_branch(const nct_adapt *a) {
+    return a->n_chosen < BRANCH_EVERY || a->branching >= BRANCHES || a->n_chosen % BRANCH_EVERY == 0;
+}
 
 /* What a size may cost: what was seldom measured looks cheap, so that it is tried. */
 static double hoped(const nct_adapt *a, size_t n) {
@@ -184,7 +194,7 @@ static bool deeper(void *context, size_t depth, float score) {
     size_t at = (depth < NCT_ADAPT_LEVELS ? depth : NCT_ADAPT_LEVELS) - 1;
     double reach = a->level[at].n > 0.5 ? a->level[at].reach : now;
     a->reach[at] = now;
-    if ((double)depth * pass + nct_cost_ratio(&a->cost, depth + 1) - 1 > credit(a))
+    if (passes_cost(a, depth) + nct_cost_ratio(&a->cost, depth + 1) - 1 > credit(a))
         return false; /* a path so long could not be paid for */
     return level_worth(a, depth) * now / fmax(reach, 1e-6) > nct_adapt_rate(a) * pass;
 }
@@ -196,12 +206,13 @@ bool nct_adapt_ask(nct_adapt *a, nct_ask *ask) {
     bool known = nct_cost_plain_doubt(&a->cost) < 1 &&
                  (a->n_since_plain < a->plain_every || nct_adapt_rate(a) * exp(-2 * doubt) >= PAYS);
     a->asked = known && a->state != NCT_ADAPT_PAUSED &&
-               (a->free ? 0 : pass_cost(a)) + nct_cost_ratio(&a->cost, 2) - 1 <= credit(a);
+               (a->free ? 0 : passes_cost(a, 1)) + nct_cost_ratio(&a->cost, 2) - 1 <= credit(a);
     if (!a->asked)
         return false;
+    a->wide = may_branch(a);
     *ask = (nct_ask){.n_max = inexperienced(a) ? 2 : NCT_TREE_MAX,
                      .depth_max = NCT_TREE_MAX - 1,
-                     .width = width(a),
+                     .width = a->wide ? width(a) : 1,
                      .deeper = deeper,
                      .context = a};
     nct_adapt_ask_merged(a, ask);
@@ -215,18 +226,31 @@ void nct_adapt_drafted(nct_adapt *a, size_t n_passes, double seconds) {
 
 /* Plain steps that this round's drafting took. */
 static double drafting(const nct_adapt *a) {
-    return a->n_passes > 0 ? (double)a->n_passes * pass_cost(a) : a->draft_s / nct_cost_plain(&a->cost);
+    return a->n_passes > 0 ? passes_cost(a, a->n_passes) : a->draft_s / nct_cost_plain(&a->cost);
 }
 
-/* A pass, beside the same round's check: the machine was as fast for both. */
+void nct_adapt_know_pass(nct_adapt *a, double each) {
+    a->pass = (nct_passes){.each = each, .spread_begin = 0.02 * 0.02, .spread_each = 0.04 * each * each};
+}
+
+/* Beside the same round's check: the machine was as fast for both. Drafts of one pass and of several tell the beginning
+ * from the passes (a Kalman filter of two). */
 static void learn_pass(nct_adapt *a, double plain_s) {
-    if (a->n_passes == 0 || !(a->draft_s > 0) || !(plain_s > 0))
+    double n = (double)a->n_passes, steps = a->draft_s / plain_s;
+    nct_passes *p = &a->pass;
+    if (a->n_passes == 0 || !(steps > 0) || !(steps < INFINITY))
         return;
-    double off = log(a->draft_s / (double)a->n_passes / plain_s / pass_cost(a)),
-           most = a->n_passed < 2 ? 2 : 0.3;
-    off = off > most ? most : off < -most ? -most : off;
-    a->n_passed = fmin(a->n_passed + 1, PASS_MEMORY);
-    a->pass = pass_cost(a) * exp(off / a->n_passed);
+    if (p->each <= 0)
+        *p = (nct_passes){.each = steps / n, .spread_begin = 0.03 * 0.03, .spread_each = steps * steps / (n * n)};
+    double gb = p->spread_begin + n * p->spread_both, ge = p->spread_both + n * p->spread_each, /* with the sum */
+        known = gb + n * ge, noise = PASS_NOISE * passes_cost(a, a->n_passes), variance = known + noise * noise,
+        off = steps - passes_cost(a, a->n_passes), far = 3 * sqrt(variance);
+    off = off > far ? far : off < -far ? -far : off;
+    p->begin = fmax(p->begin + gb / variance * off, 0);
+    p->each = fmax(p->each + ge / variance * off, 0.1 * p->each);
+    p->spread_begin += PASS_DRIFT * PASS_DRIFT - gb * gb / variance;
+    p->spread_each += PASS_DRIFT * PASS_DRIFT * p->each * p->each - ge * ge / variance;
+    p->spread_both -= gb * ge / variance;
 }
 
 /* The best size of those nodes of a sorted tree that passes up to `depth` guess, and what it is worth. */
@@ -250,6 +274,17 @@ static size_t best_size(const nct_adapt *a, const nct_tree *tree, size_t depth, 
         }
     }
     return n;
+}
+
+static bool branches(const nct_tree *tree, size_t n) {
+    uint64_t has_child = 0;
+    for (size_t i = 1; i < n; i++) {
+        uint64_t parent = (uint64_t)1 << tree->parent[i];
+        if (nct_edge_is_model(tree->edge[i]) && (has_child & parent))
+            return true;
+        has_child |= parent;
+    }
+    return false;
 }
 
 /* What each level that was drafted is worth, and that less and less is known of the others. */
@@ -304,6 +339,8 @@ void nct_adapt_choose(nct_adapt *a, nct_tree *tree) {
     a->promised_time = a->promised_time * keep + nct_cost_ratio(&a->cost, n) + drafting(a);
     a->n_last = n;
     a->passes_last = a->n_passes;
+    if (a->wide && a->n_passes > 0 && !first)
+        a->branching += ((branches(tree, n) ? 1 : 0) - a->branching) / 4;
     nct_tree_cut(tree, n);
 }
 

@@ -56,6 +56,12 @@ typedef struct nct_draft_level {
     double n, worth, reach;
 } nct_draft_level;
 
+/** What drafting takes, in plain steps: a beginning, in which the network reads what was accepted, and each pass; and the
+ *  variances of the two and what they share. all zero: not measured. */
+typedef struct nct_passes {
+    double begin, each, spread_begin, spread_each, spread_both;
+} nct_passes;
+
 typedef struct nct_adapt {
     nct_cost cost;
 
@@ -63,8 +69,9 @@ typedef struct nct_adapt {
     nct_tally edge[NCT_EDGES], best[NCT_EDGE_DEPTHS], any[NCT_EDGE_DEPTHS];
     /* of late: hits beyond those believed in, and the variance of that */
     double surprise, surprise_variance;
-    double pass;     /* a run of the draft's network, in plain steps; 0: not measured */
-    double n_passed; /* rounds that it was measured in, as far as they count */
+    nct_passes pass;
+    double branching; /* of late: the share of trees, of those that could, in which a node kept two children */
+    bool wide;        /* this round's could */
     nct_draft_level level[NCT_ADAPT_LEVELS]; /* of depth 1, 2, ... */
 
     /* of a network beside copies (adapt_merged.c): tokens that it alone brought, of late; rounds, each counted by how
@@ -97,6 +104,9 @@ typedef struct nct_adapt {
     uint64_t n_guessed_rounds, n_guessed_tokens, n_plain_tokens;
 } nct_adapt;
 
+/** A pass of the draft's network was measured, in plain steps. */
+void nct_adapt_know_pass(nct_adapt *adapt, double each);
+
 /** No experience, the usual costs. */
 void nct_adapt_init(nct_adapt *adapt);
 
@@ -106,9 +116,9 @@ nct_status nct_adapt_load(const char *name, const char *text, size_t n, nct_adap
 
 /** Appends costs and experience as JSON:
  *
- *      {"noctule_spec": 2,
+ *      {"noctule_spec": 3,
  *       "cost": [[rows, c(rows) / c(1), standard deviation of its logarithm], ...],   all sizes, in order
- *       "pass": plain steps that a run of the draft's network takes, 0 if not measured,
+ *       "pass": [plain steps that a draft takes to begin, those of each run of its network], 0 if not measured,
  *       "edges": [[kind, trials, hits], ...],                                         edge.h
  *       "best": [[trials, hits], ...], "any": [[trials, hits], ...],                  by depth
  *       "earned": plain steps that the next answer may risk,

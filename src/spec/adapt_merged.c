@@ -27,9 +27,9 @@ static double chance_of_none(const nct_tree *tree) {
 static bool worth(void *context, const nct_tree *copied) {
     nct_adapt *a = context;
     double each = (a->network_tokens + PRIOR_ROUNDS) / (a->network_rounds + PRIOR_ROUNDS),
-           pass = a->pass > 0 ? a->pass : USUAL_PASS, open = chance_of_none(copied);
+           pass = a->pass.each > 0 ? a->pass.each : USUAL_PASS, open = chance_of_none(copied);
     size_t passes = a->passes_last ? a->passes_last : 1;
-    bool runs = open * each > nct_adapt_rate(a) * pass * (double)passes || a->n_without >= TRIED_AFTER;
+    bool runs = open * each > nct_adapt_rate(a) * (a->pass.begin + pass * (double)passes) || a->n_without >= TRIED_AFTER;
     a->network_share = open;
     a->n_without = runs ? 0 : a->n_without + 1;
     return runs;

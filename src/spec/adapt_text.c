@@ -4,7 +4,7 @@
 #include "base/json.h"
 #include "spec/adapt.h"
 
-enum { VERSION = 2, SIZES = NCT_COST_SIZES, STORED_PASSES = 4 /* rounds that a stored pass counts as */ };
+enum { VERSION = 3, SIZES = NCT_COST_SIZES };
 static const double RATIO_MAX = 1000, DOUBT_MAX = 10;
 
 /* ------------------------------------------------------------------ writing */
@@ -37,7 +37,8 @@ nct_status nct_adapt_save(const nct_adapt *a, nct_bytes *text, nct_error *err) {
         NCT_TRY(nct_bytes_printf(text, err, "%s[%d, %.6g, %.6g]", comma(i), nct_cost_size[i],
                                  fmin(a->cost.ratio[i], RATIO_MAX),
                                  fmin(nct_cost_doubt(&a->cost, i), DOUBT_MAX)));
-    NCT_TRY(nct_bytes_printf(text, err, "],\n \"pass\": %.6g", fmin(a->pass, RATIO_MAX)));
+    NCT_TRY(nct_bytes_printf(text, err, "],\n \"pass\": [%.6g, %.6g]", fmin(a->pass.begin, RATIO_MAX),
+                             fmin(a->pass.each, RATIO_MAX)));
     NCT_TRY(write_tallies(a, text, err));
     NCT_TRY(nct_bytes_printf(text, err, ",\n \"earned\": %.6g", nct_adapt_earned(a)));
     return nct_bytes_printf(text, err, ",\n \"pause\": %zu}\n", a->state == NCT_ADAPT_ON ? 0 : a->pause);
@@ -130,15 +131,19 @@ static nct_status read_all(const char *name, const nct_json *json, nct_adapt *a,
     NCT_TRY(read_edges(name, nct_json_get(json, "edges"), a->edge, err));
     NCT_TRY(read_depths(name, "best", json, a->best, err));
     NCT_TRY(read_depths(name, "any", json, a->any, err));
-    a->pass = nct_json_number(nct_json_get(json, "pass"), NAN);
+    double pass[2];
+    if (!numbers(nct_json_get(json, "pass"), pass, 2) || !within(pass[0], 0, RATIO_MAX) ||
+        !within(pass[1], 0, RATIO_MAX))
+        return nct_fail(err, NCT_E_FORMAT, "%s: 'pass' is not two numbers of 0 to %g", name, RATIO_MAX);
+    if (pass[1] > 0) {
+        nct_adapt_know_pass(a, pass[1]);
+        a->pass.begin = pass[0];
+    }
     a->earned = nct_json_number(nct_json_get(json, "earned"), NAN);
     if (!within(a->earned, 0, NCT_ADAPT_RISK))
         return nct_fail(err, NCT_E_FORMAT, "%s: 'earned' is %g plain steps, expected 0 to %g", name,
                         a->earned, NCT_ADAPT_RISK);
     int64_t pause = nct_json_int(nct_json_get(json, "pause"), -1);
-    if (!within(a->pass, 0, RATIO_MAX))
-        return nct_fail(err, NCT_E_FORMAT, "%s: 'pass' is %g, expected 0 to %g", name, a->pass, RATIO_MAX);
-    a->n_passed = a->pass > 0 ? STORED_PASSES : 0;
     if (pause < 0 || pause > NCT_ADAPT_PAUSE_MAX)
         return nct_fail(err, NCT_E_FORMAT, "%s: 'pause' is not 0 to %d tokens", name, NCT_ADAPT_PAUSE_MAX);
     if (pause > 0) {

@@ -205,6 +205,7 @@ static void test_select__choosing_every_block_equals_dense(void **state) {
         nct_selecting where = {&s.kernels, &every, &s.cache, 0, 0, G, NULL};
         nct_selection what = {p, readied, room, 0};
         nct_select_normalise(&where, &what, 0, scratch);
+        nct_select_merge(&where, &what);
         nct_select_score(&where, &what, 0, scratch);
         nct_select_choose(&where, &what, lanes, NULL, NULL);
         nct_free(readied);

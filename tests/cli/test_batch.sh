@@ -370,6 +370,30 @@ holds "both come from files: $(computed 3) tokens" test "$(computed 3)" -gt $((t
 run $shared --kv-dir pages --cache off
 holds "not with --cache off" test "$(computed 3)" -eq 0
 
+# a single record is guessed for, several are not; the texts are the same
+again=$(words 1-60)
+printf '{"id":"a","prompt":"%s %s %s"}\n{"id":"b","prompt":"Tom %s %s"}\n' "$again" "$again" "$again" "$again" "$again" >again.jsonl
+guessing="batch -m $plain again.jsonl -n 100 --ignore-eos --temp 0.7 --seed 2 --ordered --stats"
+run $guessing -np 1 --spec off
+says "0 guessed"
+strip out >a
+run $guessing -np 1 --spec 6 --drafter ngram
+holds "there were guesses" sh -c '! grep -qF " 0 guessed" err'
+strip out >b
+same a b "guesses change the text"
+run $guessing -np 1 --draft "$plain" --drafter model --spec 3
+strip out >b
+same a b "guesses of a model change the text"
+run $guessing -np 2 --spec 6
+says "0 guessed"
+strip out >b
+same a b "two together give other texts"
+for flag in --freq --prompt-rows; do
+    run $batch $flag
+    exits 2
+    says "a draft head reads along"
+done
+
 # documents, an instruction, a file for each
 mkdir -p tree/under
 printf 'The dog.\n' >tree/one.txt

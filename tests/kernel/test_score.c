@@ -28,9 +28,9 @@ static void check_dots(const nct_kernels *ref, const nct_kernels *k) {
             }
             guard(s, n_heads * s_stride);
             ref->query(type, q, n_heads, d, readied);
-            ref->dots(type, keys, stored, n, readied, n_heads, d, s_ref, s_stride);
+            ref->dots(type, keys, stored, n, NULL, readied, n_heads, d, s_ref, s_stride);
             k->query(type, q, n_heads, d, readied);
-            k->dots(type, keys, stored, n, readied, n_heads, d, s, s_stride);
+            k->dots(type, keys, stored, n, NULL, readied, n_heads, d, s, s_stride);
             assert_written("dots", s, n_heads, s_stride, 0, n);
             for (size_t h = 0; h < n_heads; h++) {
                 for (size_t j = 0; j < n; j++) {
@@ -45,7 +45,7 @@ static void check_dots(const nct_kernels *ref, const nct_kernels *k) {
                     nct_test_near("dots", s + h * s_stride + j, s_ref + h * s_stride + j, 1, bound * terms);
                 }
                 size_t some = 1 + made_next() % n; /* one head and fewer lanes give the same bits */
-                k->dots(type, keys, stored, some, readied + h * vector, 1, d, s_ref, s_stride);
+                k->dots(type, keys, stored, some, keys, readied + h * vector, 1, d, s_ref, s_stride);
                 nct_test_same_bits("dots of one head", s_ref, s + h * s_stride, some);
             }
             free(keys), free(key), free(readied), free(q), free(s), free(s_ref);

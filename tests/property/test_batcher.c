@@ -1,4 +1,6 @@
 /* Sequences that are decoded together get the tokens that they get alone. */
+#include <math.h>
+
 #include "base/rng.h"
 #include "support/model.h"
 #include "support/support.h"
@@ -128,7 +130,10 @@ static void check_same(const char *path, int n_threads) {
             answer_alone(engine, &all[i]);
         for (size_t i = 0; i < 3; i++) {
             nct_batcher *group = NULL;
-            nct_batcher_options o = {.n_sequences = widths[i], .slice = slices[i]};
+            nct_batcher_options o = {.n_sequences = widths[i],
+                                     .slice = slices[i],
+                                     .session.drafter = "ngram",
+                                     .session.n_guess = 6};
             NCT_ASSERT_OK(nct_batcher_open(engine, &o, &group, fault));
             answer_together(group, all, forward);
             answer_together(group, all, shuffled); /* beside what the first round left */
@@ -217,6 +222,76 @@ static void test_batcher__a_long_prompt_holds_nobody_and_comes_to_its_end(void *
     nct_engine_close(engine);
 }
 
+/* What was given to an answer, and where. */
+struct given {
+    struct one *one;
+    const int32_t *ids;
+    size_t n;
+    int after; /* so many tokens */
+    int n_seen;
+};
+
+static bool take_given(void *context, int32_t id) { return take(((struct given *)context)->one, id); }
+static void ended_given(void *context, const nct_error *err) { ended(((struct given *)context)->one, err); }
+static void seen_given(void *context, const float *logits, int32_t id) {
+    struct given *g = context;
+    assert_true(g->n_seen == g->one->n && isfinite(logits[id]));
+    g->n_seen++;
+}
+static bool follow_given(void *context, const int32_t **ids, size_t *n) {
+    struct given *g = context;
+    *ids = g->ids;
+    *n = g->one->n == g->after ? g->n : 0;
+    return true;
+}
+
+static void test_batcher__goes_on_behind_tokens_that_are_given(void **state) {
+    (void)state;
+    enum { N_GIVEN = 40, AFTER = 3 };
+    nct_engine *engine = open_tiny();
+    nct_batcher *group = NULL;
+    nct_model_info info;
+    nct_session *session = NULL;
+    struct one all[N_SEQUENCES];
+    int32_t ids[N_GIVEN];
+    nct_engine_info(engine, &info);
+    make(all, (size_t)info.n_vocab, N_PROMPT);
+    for (size_t i = 0; i < N_GIVEN; i++)
+        ids[i] = (int32_t)(nct_rng_mix(77 + i) % (uint64_t)info.n_vocab);
+    /* slices of 8 rows hold less than is given */
+    NCT_ASSERT_OK(nct_batcher_open(
+        engine, &(nct_batcher_options){.n_sequences = 3, .slice = 8, .session.chunk = 8}, &group, fault));
+    struct given given[3];
+    for (size_t i = 0; i < 3; i++) {
+        struct one *o = &all[i + 4];
+        o->n_wanted = N_CHOSEN;
+        given[i] = (struct given){.one = o, .ids = ids, .n = i * 20, .after = AFTER};
+        NCT_ASSERT_OK(nct_session_open(engine, NULL, &session, fault));
+        NCT_ASSERT_OK(nct_session_feed(session, o->ids, o->n_ids, NULL, fault));
+        for (int k = 0; k < o->n_wanted; k++) {
+            NCT_ASSERT_OK(
+                nct_session_sample(session, &o->sampling, (int)o->n_ids, o->sample, &o->alone[k], fault));
+            NCT_ASSERT_OK(nct_session_feed(session, &o->alone[k], 1, NULL, fault));
+            if (k + 1 == AFTER && given[i].n)
+                NCT_ASSERT_OK(nct_session_feed(session, ids, given[i].n, NULL, fault));
+        }
+        nct_session_close(session);
+        nct_sequence s = sequence(o);
+        s.take = take_given, s.ended = ended_given, s.seen = seen_given, s.follow = follow_given,
+        s.context = &given[i];
+        NCT_ASSERT_OK(nct_batcher_add(group, &s, &o->number, fault));
+    }
+    while (nct_batcher_size(group))
+        NCT_ASSERT_OK(nct_batcher_step(group, NULL, fault));
+    for (size_t i = 0; i < 3; i++) {
+        assert_int_equal(given[i].n_seen, N_CHOSEN);
+        assert_int_equal(given[i].one->error.status, NCT_OK);
+        assert_memory_equal(given[i].one->token, given[i].one->alone, sizeof given[i].one->token);
+    }
+    nct_batcher_close(group);
+    nct_engine_close(engine);
+}
+
 static void test_batcher__stops_without_a_trace(void **state) {
     (void)state;
     nct_engine *engine = open_tiny();
@@ -295,6 +370,7 @@ int main(void) {
         cmocka_unit_test(test_batcher__gives_each_sequence_the_tokens_that_it_gets_alone),
         cmocka_unit_test(test_batcher__reads_a_common_beginning_once),
         cmocka_unit_test(test_batcher__a_long_prompt_holds_nobody_and_comes_to_its_end),
+        cmocka_unit_test(test_batcher__goes_on_behind_tokens_that_are_given),
         cmocka_unit_test(test_batcher__stops_without_a_trace),
         cmocka_unit_test(test_batcher__refuses_what_cannot_be_and_ends_what_is_full),
     };

@@ -43,7 +43,8 @@ def choose(s, q, k, first):
     forced = (b < s["init_blocks"]) | ((b >= own - local) & (b <= own))
     score = score.masked_fill(forced, math.inf).masked_fill(b > own, -math.inf)
     chosen = torch.zeros_like(score, dtype=torch.bool)
-    chosen.scatter_(2, score.topk(min(blocks, s["topk"] + local), 2)[1], True)
+    best = score.sort(dim=2, descending=True, stable=True)[1]  # of equal ones the lower, as in the engine
+    chosen.scatter_(2, best[..., :s["topk"] + local], True)
     return chosen & (b <= own)
 
 
@@ -68,18 +69,19 @@ def attend(s, q, k, v, first):
 
 
 class Documents:
-    """The long documents of a process; depends on seed, rank and the step it begins with."""
+    """The long documents of a process; they depend on seed, rank and step."""
 
     def __init__(self, a, rank):
         self.a, self.rank, self.made, self.tasks = a, rank, None, None
 
-    def begin(self, c, w, step):
+    def begin(self, c, w, number):
+        """The document of this number: its text, and keys and values by layer."""
         a = self.a
         if self.tasks is None:
             load = lambda n: np.load(os.path.join(a.run, n + ".npy"), mmap_mode="r")
             self.tasks = mix.Tasks(tokenizer.load(os.path.join(a.run, "vocab")), load("train"), load("chinese"), np.random)
-        rng = self.tasks.rng = np.random.RandomState((a.seed * 7919 + step * 64 + self.rank) % (1 << 32))
-        self.made, self.chat = step, rng.rand() < 0.6
+        rng = self.tasks.rng = np.random.RandomState((a.seed * 7919 + number * 64 + self.rank) % (1 << 32))
+        self.made, self.chat = number, rng.rand() < 0.6
         self.n = LENGTHS[rng.randint(len(LENGTHS))]
         self.noun, self.form = self.tasks.noun(), mix.FACTS[rng.randint(len(mix.FACTS))]
         head = self.tasks.head(self.chat)
@@ -111,8 +113,8 @@ class Documents:
 
     def loss_sum(self, c, w, step):
         """-> the sum of the losses of the end of the document, how many targets it has"""
-        if self.made is None or step - self.made >= self.a.refresh:
-            self.begin(c, w, step)
+        if self.made != step // self.a.refresh:
+            self.begin(c, w, step // self.a.refresh)
         rng = self.tasks.rng = np.random.RandomState((self.a.seed * 104729 + step * 64 + self.rank) % (1 << 32))
         slots, facts, windows = sorted(rng.permutation(self.n)[:2]), [], []
         for i in slots:

@@ -47,9 +47,9 @@ NCT_INLINE void scores_float(const nct_form form, const int n, const bool all, c
     const int wide = all ? NCT_WIDE : 1;
     const __mmask16 some = all ? 0xffff : nct_lanes16(n_keys);
     const size_t item = nct_form_bytes(form), nested = nct_form_nested(form);
-    const uint8_t *k = (const uint8_t *)block + first * item, *next = all ? t->next_k : NULL;
-    __m512 sum[NCT_TILE][NCT_WIDE];
-    const float *q[NCT_TILE];
+    const uint8_t *k = (const uint8_t *)block + first * item, *next = t->next_k;
+    __m512 sum[NCT_NARROW][NCT_WIDE];
+    const float *q[NCT_NARROW];
     NCT_UNROLL
     for (int v = 0; v < n; v++) {
         q[v] = (const float *)(const void *)(t->q[v] + NCT_QUERY);
@@ -58,7 +58,7 @@ NCT_INLINE void scores_float(const nct_form form, const int n, const bool all, c
             sum[v][j] = _mm512_setzero_ps();
     }
     for (size_t i = 0; i < d; i += nested, k += lanes * item) {
-        next = nct_fetch(next, lanes * item, 64 * item);
+        next = nct_fetch(t, next, lanes * item, (all ? 64 : 16) * item);
         NCT_UNROLL
         for (size_t part = 0; part < nested; part++) {
             __m512 key[NCT_WIDE];
@@ -82,9 +82,9 @@ NCT_INLINE void scores_q8(const int n, const bool all, const nct_tile *t, const 
     const int wide = all ? NCT_WIDE : 1;
     const __mmask16 some = all ? 0xffff : nct_lanes16(n_keys);
     const uint8_t *k = block;
-    __m512i sum[NCT_TILE][NCT_WIDE];
-    __m512 scaled[NCT_TILE][NCT_WIDE];
-    const uint8_t *q[NCT_TILE];
+    __m512i sum[NCT_NARROW][NCT_WIDE];
+    __m512 scaled[NCT_NARROW][NCT_WIDE];
+    const uint8_t *q[NCT_NARROW];
     NCT_UNROLL
     for (int v = 0; v < n; v++) {
         int32_t codes;
@@ -98,9 +98,10 @@ NCT_INLINE void scores_q8(const int n, const bool all, const nct_tile *t, const 
     const size_t fours = (d + 3) / 4;
     const uint8_t *scale = k + fours * 4 * lanes + first * sizeof(float);
     k += first * 4;
-    const uint8_t *next = all ? t->next_k : NULL;
+    const uint8_t *next = t->next_k;
+    nct_fetch(t, next ? next + fours * lanes * 4 : NULL, 0, (all ? 64 : 16) * sizeof(float)); /* scales */
     for (size_t i = 0; i < fours; i++, k += lanes * 4) {
-        next = nct_fetch(next, lanes * 4, 64 * 4);
+        next = nct_fetch(t, next, lanes * 4, (all ? 64 : 16) * 4);
         __m512i key[NCT_WIDE];
         NCT_UNROLL
         for (int j = 0; j < wide; j++)
@@ -139,6 +140,10 @@ NCT_SCORES(narrow_f32, false, scores_f32)
 NCT_SCORES(narrow_f16, false, scores_f16)
 NCT_SCORES(narrow_bf16, false, scores_bf16)
 NCT_SCORES(narrow_q8, false, scores_q8)
+NCT_NARROW_SCORES(narrow_f32, scores_f32)
+NCT_NARROW_SCORES(narrow_f16, scores_f16)
+NCT_NARROW_SCORES(narrow_bf16, scores_bf16)
+NCT_NARROW_SCORES(narrow_q8, scores_q8)
 
 /* ------------------------------------------------------------------ weights and values */
 
@@ -186,7 +191,7 @@ NCT_INLINE void add_floats(const nct_form form, const int n, const int wide, con
     nct_load_acc(n, wide, t, i, sum);
     v += i * item;
     for (size_t s = 0; s < NCT_STEP; s += nested, v += d * item) {
-        next = nct_fetch(next, d * item, 64 * item);
+        next = nct_fetch(t, next, d * item, 64 * item);
         NCT_UNROLL
         for (size_t part = 0; part < nested; part++) {
             __m512 value[NCT_WIDE];
@@ -240,7 +245,7 @@ NCT_INLINE void add_codes(const int n, const int wide, const nct_tile *t, const 
     v += i * 4;
     const uint8_t *next = wide == NCT_WIDE && t->next_v ? t->next_v + i * 4 : NULL;
     for (size_t s = 0; s < NCT_STEP; s += 4, v += d * 4) {
-        next = nct_fetch(next, d * 4, 64 * 4);
+        next = nct_fetch(t, next, d * 4, 64 * 4);
         __m512i value[NCT_WIDE];
         NCT_UNROLL
         for (int j = 0; j < wide; j++)
@@ -269,6 +274,7 @@ NCT_INLINE void mix_q8(const int n, const nct_tile *t, const void *block, size_t
     _Alignas(64) uint8_t rounded[NCT_TILE][NCT_STEP];
     float gain[NCT_TILE];
     const uint8_t *scale = v + d * NCT_STEP;
+    nct_fetch(t, t->next_v ? t->next_v + d * NCT_STEP : NULL, 0, NCT_STEP * sizeof(float)); /* scales */
     NCT_UNROLL
     for (int a = 0; a < n; a++) {
         __m512 p[NCT_WIDE];
@@ -319,14 +325,15 @@ void nct_avx512_merge(float *m_total, float *l_total, float *acc_total, const fl
 /* ------------------------------------------------------------------ the table */
 
 const nct_tiles nct_avx512_tiles[NCT_KV_TYPES] = {
-    [NCT_KV_F32] = {NCT_SIX(wide_f32), NCT_SIX(narrow_f32), NCT_SIX(mixed_f32)},
-    [NCT_KV_F16] = {NCT_SIX(wide_f16), NCT_SIX(narrow_f16), NCT_SIX(mixed_f16)},
-    [NCT_KV_BF16] = {NCT_SIX(wide_bf16), NCT_SIX(narrow_bf16), NCT_SIX(mixed_bf16)},
-    [NCT_KV_Q8] = {NCT_SIX(wide_q8), NCT_SIX(narrow_q8), NCT_SIX(mixed_q8)},
+    [NCT_KV_F32] = {NCT_SIX(wide_f32), NCT_EIGHT(narrow_f32), NCT_SIX(mixed_f32)},
+    [NCT_KV_F16] = {NCT_SIX(wide_f16), NCT_EIGHT(narrow_f16), NCT_SIX(mixed_f16)},
+    [NCT_KV_BF16] = {NCT_SIX(wide_bf16), NCT_EIGHT(narrow_bf16), NCT_SIX(mixed_bf16)},
+    [NCT_KV_Q8] = {NCT_SIX(wide_q8), NCT_EIGHT(narrow_q8), NCT_SIX(mixed_q8)},
 };
 
 static const nct_walk walk = {
     .n_vectors = NCT_TILE,
+    .n_narrow = NCT_NARROW,
     .merge = nct_avx512_merge,
     .tiles = {&nct_avx512_tiles[NCT_KV_F32], &nct_avx512_tiles[NCT_KV_F16], &nct_avx512_tiles[NCT_KV_BF16],
               &nct_avx512_tiles[NCT_KV_Q8]},
@@ -334,9 +341,9 @@ static const nct_walk walk = {
 
 static void attend(const nct_attend_job *job) { nct_walk_attend(&walk, job); }
 
-static void dots(nct_kv_type k_type, const void *k, size_t lanes, size_t n_lanes, const uint8_t *q,
-                 size_t n_heads, size_t d, float *s, size_t s_stride) {
-    nct_walk_dots(&walk, k_type, k, lanes, n_lanes, q, n_heads, d, s, s_stride);
+static void dots(nct_kv_type k_type, const void *k, size_t lanes, size_t n_lanes, const void *next,
+                 const uint8_t *q, size_t n_heads, size_t d, float *s, size_t s_stride) {
+    nct_walk_dots(&walk, k_type, k, lanes, n_lanes, next, q, n_heads, d, s, s_stride);
 }
 
 void nct_avx512_attend(nct_kernels *k) {

@@ -21,8 +21,8 @@ NCT_INLINE void scores_bf16(const int n, const bool all, const nct_tile *t, cons
     const int wide = all ? NCT_WIDE : 1;
     const __mmask16 some = all ? 0xffff : nct_lanes16(n_keys);
     const uint8_t *k = block;
-    __m512 sum[NCT_TILE][NCT_WIDE];
-    const uint8_t *q[NCT_TILE];
+    __m512 sum[NCT_NARROW][NCT_WIDE];
+    const uint8_t *q[NCT_NARROW];
     NCT_UNROLL
     for (int v = 0; v < n; v++) {
         q[v] = t->q[v] + NCT_QUERY;
@@ -31,9 +31,9 @@ NCT_INLINE void scores_bf16(const int n, const bool all, const nct_tile *t, cons
             sum[v][j] = _mm512_setzero_ps();
     }
     k += first * 4;
-    const uint8_t *next = all ? t->next_k : NULL;
+    const uint8_t *next = t->next_k;
     for (size_t i = 0; i < (d + 1) / 2; i++, k += lanes * 4) {
-        next = nct_fetch(next, lanes * 4, 64 * 4);
+        next = nct_fetch(t, next, lanes * 4, (all ? 64 : 16) * 4);
         __m512bh key[NCT_WIDE];
         NCT_UNROLL
         for (int j = 0; j < wide; j++)
@@ -58,7 +58,7 @@ NCT_INLINE void add_pairs(const int n, const int wide, const nct_tile *t, const 
     v += i * 4;
     const uint8_t *next = wide == NCT_WIDE && t->next_v ? t->next_v + i * 4 : NULL;
     for (size_t s = 0; s < NCT_STEP; s += 2, v += d * 4) {
-        next = nct_fetch(next, d * 4, 64 * 4);
+        next = nct_fetch(t, next, d * 4, 64 * 4);
         __m512bh value[NCT_WIDE];
         NCT_UNROLL
         for (int j = 0; j < wide; j++)
@@ -95,23 +95,25 @@ NCT_INLINE void mix_bf16(const int n, const nct_tile *t, const void *block, size
 
 NCT_SCORES(wide, true, scores_bf16)
 NCT_SCORES(narrow, false, scores_bf16)
+NCT_NARROW_SCORES(narrow, scores_bf16)
 NCT_MIX(mixed, mix_bf16)
 
 /* The tiles of the rung below, but for one type. */
 static const nct_walk walk = {
     .n_vectors = NCT_TILE,
+    .n_narrow = NCT_NARROW,
     .merge = nct_avx512_merge,
     .tiles = {[NCT_KV_F32] = &nct_avx512_tiles[NCT_KV_F32],
               [NCT_KV_F16] = &nct_avx512_tiles[NCT_KV_F16],
-              [NCT_KV_BF16] = &(const nct_tiles){NCT_SIX(wide), NCT_SIX(narrow), NCT_SIX(mixed)},
+              [NCT_KV_BF16] = &(const nct_tiles){NCT_SIX(wide), NCT_EIGHT(narrow), NCT_SIX(mixed)},
               [NCT_KV_Q8] = &nct_avx512_tiles[NCT_KV_Q8]},
 };
 
 static void attend(const nct_attend_job *job) { nct_walk_attend(&walk, job); }
 
-static void dots(nct_kv_type k_type, const void *k, size_t lanes, size_t n_lanes, const uint8_t *q,
-                 size_t n_heads, size_t d, float *s, size_t s_stride) {
-    nct_walk_dots(&walk, k_type, k, lanes, n_lanes, q, n_heads, d, s, s_stride);
+static void dots(nct_kv_type k_type, const void *k, size_t lanes, size_t n_lanes, const void *next,
+                 const uint8_t *q, size_t n_heads, size_t d, float *s, size_t s_stride) {
+    nct_walk_dots(&walk, k_type, k, lanes, n_lanes, next, q, n_heads, d, s, s_stride);
 }
 
 void nct_avx512bf16_fill(nct_kernels *k) {

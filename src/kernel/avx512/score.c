@@ -2,6 +2,7 @@
 #include <math.h>
 
 #include "kernel/avx512/tile.h"
+#include "kernel/ref/ref.h"
 
 static float max(const float *s, size_t n) {
     const __m512 least = _mm512_set1_ps(-INFINITY);
@@ -70,8 +71,67 @@ static void exp_heads(const float *s, size_t s_stride, size_t n_heads, size_t n,
         heads_of(s, s_stride, n_heads, n, m, factor, false, total);
 }
 
+/* ------------------------------------------------------------------ the best blocks */
+
+/* Sixteen blocks of four windows and the one before. */
+NCT_INLINE __m512 blocks_of_four(const float *total) {
+    const __m512i even = _mm512_setr_epi32(0, 2, 4, 6, 8, 10, 12, 14, 16, 18, 20, 22, 24, 26, 28, 30),
+                  odd = _mm512_add_epi32(even, _mm512_set1_epi32(1)), fourth = _mm512_slli_epi32(even, 1);
+    __m512 own[2], before[2];
+    NCT_UNROLL
+    for (int i = 0; i < 2; i++) {
+        const float *at = total + 2 * i * NCT_ZMM;
+        __m512 a = _mm512_loadu_ps(at), b = _mm512_loadu_ps(at + NCT_ZMM);
+        own[i] = _mm512_max_ps(_mm512_permutex2var_ps(a, even, b), _mm512_permutex2var_ps(a, odd, b));
+        before[i] =
+            _mm512_permutex2var_ps(_mm512_loadu_ps(at - 1), fourth, _mm512_loadu_ps(at + NCT_ZMM - 1));
+    }
+    return _mm512_max_ps(_mm512_max_ps(_mm512_permutex2var_ps(own[0], even, own[1]),
+                                       _mm512_permutex2var_ps(own[0], odd, own[1])),
+                         _mm512_shuffle_f32x4(before[0], before[1], 0x44));
+}
+
+static void window_max(const float *total, size_t s, size_t n, float *score) {
+    size_t b = 0;
+    for (; s == 4 && b + NCT_ZMM <= n; b += NCT_ZMM)
+        _mm512_storeu_ps(score + b, blocks_of_four(total + 4 * b));
+    nct_ref_window_max(total + s * b, s, n - b, score + b);
+}
+
+static size_t count_above(const float *s, size_t n, float cut) {
+    const __m512 least = _mm512_set1_ps(cut);
+    size_t count = 0;
+    for (size_t j = 0; j < n; j += NCT_ZMM) {
+        __mmask16 lanes = nct_lanes16(n - j);
+        count += (size_t)__builtin_popcount(
+            _mm512_mask_cmp_ps_mask(lanes, _mm512_maskz_loadu_ps(lanes, s + j), least, _CMP_GT_OQ));
+    }
+    return count;
+}
+
+static size_t find_above(const float *s, size_t n, float cut, uint32_t *index) {
+    const __m512 least = _mm512_set1_ps(cut);
+    __m512i at = _mm512_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15);
+    size_t found = 0;
+    for (size_t j = 0; j < n; j += NCT_ZMM) {
+        __mmask16 lanes = nct_lanes16(n - j);
+        __mmask16 above =
+            _mm512_mask_cmp_ps_mask(lanes, _mm512_maskz_loadu_ps(lanes, s + j), least, _CMP_GT_OQ);
+        size_t more = (size_t)__builtin_popcount(above);
+        if (more) /* in a register first: compressing to memory is slow on some processors */
+            _mm512_mask_storeu_epi32(index + found, nct_lanes16(more),
+                                     _mm512_maskz_compress_epi32(above, at));
+        found += more;
+        at = _mm512_add_epi32(at, _mm512_set1_epi32(NCT_ZMM));
+    }
+    return found;
+}
+
 void nct_avx512_score(nct_kernels *k) {
     k->max = max;
     k->exp_sum = exp_sum;
     k->exp_heads = exp_heads;
+    k->window_max = window_max;
+    k->count_above = count_above;
+    k->find_above = find_above;
 }

@@ -41,7 +41,7 @@ NCT_INLINE __m512 nct_weight16(const int degree, __m512 s, __m512 shift) {
 }
 
 /** Scores to s, the first lanes of `some` where there are 16. */
-NCT_INLINE void nct_store_scores(const int n, const int wide, __m512 sum[NCT_TILE][NCT_WIDE], float *s,
+NCT_INLINE void nct_store_scores(const int n, const int wide, __m512 sum[NCT_NARROW][NCT_WIDE], float *s,
                                  size_t s_stride, __mmask16 some) {
     NCT_UNROLL
     for (int v = 0; v < n; v++) {
@@ -74,13 +74,13 @@ NCT_INLINE void nct_store_acc(const int n, const int wide, const nct_tile *t, si
     }
 }
 
-/** Fetches n_bytes at `next`, unless that is NULL, and returns what lies `step` bytes further. */
-NCT_INLINE const uint8_t *nct_fetch(const uint8_t *next, size_t step, const size_t n_bytes) {
+/** Fetches the tile's part of n_bytes at `next`, unless that is NULL, and returns what lies `step` bytes further. */
+NCT_INLINE const uint8_t *nct_fetch(const nct_tile *t, const uint8_t *next, size_t step,
+                                    const size_t n_bytes) {
     if (!next)
         return NULL;
-    NCT_UNROLL
-    for (size_t i = 0; i < n_bytes; i += 64)
-        _mm_prefetch((const char *)next + i, _MM_HINT_T1);
+    for (size_t i = 64 * t->part; i < n_bytes; i += 64 * t->parts)
+        _mm_prefetch((const char *)next + i, _MM_HINT_T0);
     return next + step;
 }
 

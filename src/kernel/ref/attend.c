@@ -28,8 +28,9 @@ static float score(nct_kv_type type, const void *k, size_t lanes, size_t lane, c
     return (float)dot;
 }
 
-void nct_ref_dots(nct_kv_type k_type, const void *k, size_t lanes, size_t n_lanes, const uint8_t *q,
-                  size_t n_heads, size_t d, float *s, size_t s_stride) {
+void nct_ref_dots(nct_kv_type k_type, const void *k, size_t lanes, size_t n_lanes, const void *next,
+                  const uint8_t *q, size_t n_heads, size_t d, float *s, size_t s_stride) {
+    (void)next;
     for (size_t h = 0; h < n_heads; h++)
         for (size_t j = 0; j < n_lanes; j++)
             s[h * s_stride + j] = score(k_type, k, lanes, j, q + h * nct_query_bytes(d), d);

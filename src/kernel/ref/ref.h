@@ -12,5 +12,6 @@ void nct_ref_score(nct_kernels *k);
 
 /* Scores are attention's. */
 nct_dots_fn nct_ref_dots;
+nct_window_max_fn nct_ref_window_max;
 
 #endif

@@ -1,0 +1,115 @@
+#!/usr/bin/env python3
+"""Checks of the parts of training that a wrong line would spoil unseen; needs PyTorch and no data.
+
+    check.py
+"""
+import types
+
+import numpy as np
+import torch
+
+import model
+import sparse
+import train
+from data import MASK
+
+
+def plain_choice(s, q, k, p):
+    """The blocks of the row at position p, step by step as InfLLM v2 defines them. q [G, d], k [tokens, d]"""
+    n1, n2, d = max(0, (p + 1) // 16 - 1), max(0, (p + 1) // 64 - 1), q.shape[1]
+    score = torch.zeros(n1)
+    for g in q:
+        a = torch.stack([k[16 * j:16 * j + 32].mean(0) for j in range(n1)]) @ g / d ** 0.5
+        c = torch.stack([k[64 * j:64 * j + 128].mean(0) for j in range(n2)]) @ g / d ** 0.5
+        score += (a - c.max()).exp() / (c - c.max()).exp().sum()
+    own, local = p // 64, s["window_size"] // 64
+    order = []
+    for b in range(own + 1):
+        forced = b < s["init_blocks"] or b >= own - local
+        some = score[max(0, 4 * b - 1):min(4 * b + 4, n1)]
+        order.append((-(float("inf") if forced else float(some.max())), b))
+    return {b for _, b in sorted(order)[:s["topk"] + local]}
+
+
+def check_choice():
+    s, g = {**model.CONFIG["sparse_config"], "topk": 3, "window_size": 128}, torch.Generator().manual_seed(1)
+    for first in (700, 1500, 1535, 1600):
+        q, k = torch.randn(2, 4, 70, 32, generator=g), torch.randn(2, first + 70, 32, generator=g)
+        got = sparse.choose(s, q, k, first)
+        for h in range(2):
+            for i in range(70):
+                assert set(got[h, i].nonzero()[:, 0].tolist()) == plain_choice(s, q[h, :, i], k[h], first + i), (first, h, i)
+
+
+def check_attention():
+    """Rows see the tokens of their blocks up to themselves and no others."""
+    s, g, first = {**model.CONFIG["sparse_config"], "topk": 3, "window_size": 128}, torch.Generator().manual_seed(2), 1000
+    q, k, v = (torch.randn(2, 4, 30, 32, generator=g), torch.randn(2, 1030, 32, generator=g),
+               torch.randn(2, 1030, 32, generator=g))
+    got, chosen = sparse.attend(s, q, k, v, first), sparse.choose(s, q, k, first)
+    for h in range(2):
+        for i in range(30):
+            at = [t for t in range(first + i + 1) if chosen[h, i, t // 64]]
+            want = (q[h, :, i] @ k[h, at].t() / 32 ** 0.5).softmax(-1) @ v[h, at]
+            assert (got[h, :, i] - want).abs().max() < 1e-5, (h, i)
+
+
+def check_masks():
+    """Tokens with MASK are read and are no targets, nor is padding; the gradient of the loss is that of plain PyTorch."""
+    c = {**model.CONFIG, "vocab_size": 300, "hidden_size": 64, "num_attention_heads": 2, "num_key_value_heads": 1,
+         "intermediate_size": 64, "num_hidden_layers": 2, "dim_model_base": 16}
+    flat = torch.zeros(model.count(c))
+    w = model.Weights(c, flat)
+    w.init(1)
+    row = torch.randint(1, 300, (2, 40), generator=torch.Generator().manual_seed(3))
+    row[0, 30:] = 0
+    row[1, 5:20] += MASK
+    w = {n: t.clone().requires_grad_() for n, t in w.at.items()}
+    loss = model.loss_sum(c, w, row, torch.float32)
+    got = torch.autograd.grad(loss, [w["embed"], w["0.qkv"]])
+    h = model.hidden(c, w, row[:, :-1] % MASK, torch.float32)
+    keep = (row[:, 1:] != 0) & (row[:, 1:] < MASK)
+    want = torch.nn.functional.cross_entropy((h @ w["embed"].t())[keep], row[:, 1:][keep], reduction="sum")
+    assert abs(float(loss) - float(want)) < 1e-3 and int(keep.sum()) == 29 + 24
+    for a, b in zip(got, torch.autograd.grad(want, [w["embed"], w["0.qkv"]])):
+        assert (a - b).abs().max() < 1e-3 * b.abs().max()
+
+
+def check_positions():
+    """Jumps only forwards, within the window; none with --gaps 0; the same for the same row."""
+    for gaps, jumps in ((0.0, 0), (1.0, 40)):
+        a, n = types.SimpleNamespace(seed=1, gaps=gaps), 0
+        make = lambda k: train.Batches.positions(types.SimpleNamespace(a=a), k, 512)
+        for k in range(40):
+            at = make(k)
+            assert at[0] >= 0 and np.diff(at).min() >= 1 and at[-1] < model.POSITIONS and (at == make(k)).all()
+            n += int(at[-1] > 511)
+        assert n == jumps, (gaps, n)
+
+
+def check_shares():
+    """Every weight belongs to one process and one rule, once."""
+    for processes in (1, 2, 3):
+        c = model.CONFIG
+        owners, weights = torch.zeros(model.count(c)), model.Weights(c, torch.zeros(model.count(c)))
+        for muon, adam in train.shares(c, weights, processes):
+            for offset, shape in muon:
+                owners[offset:offset + shape[0] * shape[1]] += 1
+            for lo, hi, _ in adam:
+                owners[lo:hi] += 1
+        assert bool((owners == 1).all())
+
+
+def check_orthogonal():
+    for shape in ((64, 256), (256, 256), (512, 256)):
+        x = train.orthogonal(torch.randn(shape, generator=torch.Generator().manual_seed(4)))
+        values = torch.linalg.svdvals(x)
+        assert x.shape == shape and values.max() < 1.4 and values.median() > 0.6, (shape, values)
+
+
+if __name__ == "__main__":
+    torch.set_num_threads(1)
+    for name, check in list(globals().items()):
+        if name.startswith("check_"):
+            check()
+            print(name, "ok", flush=True)
