@@ -328,6 +328,8 @@ typedef struct nct_session_options {
     bool decide_by_prompt; /* the first prompt is dense or sparse as a whole, as the published code decides;
                               default: every row by its own length */
     bool sparse_r1;        /* the mid-2025 variant: exact normaliser, one forced block fewer */
+    int sparse_topk, sparse_block, sparse_window, sparse_dense_len; /* in place of the model's settings; 0: those.
+                              NCT_E_ARGUMENT where they do not go together */
 
     /* guessing ahead in nct_session_generate, which changes speed and never what is chosen */
     const char *drafter;   /* who guesses: "ngram", the engine's draft by its name, or "auto": both together where
@@ -481,7 +483,7 @@ typedef struct nct_batcher nct_batcher;
 enum { NCT_BATCHER_MAX = 64 };
 
 typedef struct nct_batcher_options {
-    nct_session_options session; /* how sequences compute: n_ctx, force_ctx, rope, chunk, keys, values, sparse, sparse_r1;
+    nct_session_options session; /* how sequences compute: n_ctx, force_ctx, rope, chunk, keys, values, sparse and what belongs to it;
                                     and files: kv_folder, keep, their limits and notice. What prompts that were read are
                                     found to hold is taken from there, what several of them have in common is kept there.
                                     and who guesses (drafter, n_guess, guess_width) while a single sequence is in it.

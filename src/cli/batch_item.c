@@ -70,6 +70,9 @@ static nct_status describe(const nct_recipe *r, const nct_bytes *constraint, nct
         r->talk.options.think, r->talk.options.parse_special, a->ignore_eos, r->max_tokens, (long long)a->ctx,
         (long long)a->sparse, (long long)a->rope, (long long)a->kv, (long long)a->keys, (long long)a->values,
         (long long)a->overflow, knobs.exact, knobs.r1, (long long)knobs.force_ctx, (long long)a->order));
+    if (knobs.topk || knobs.block || knobs.window || knobs.dense_len)
+        NCT_TRY(nct_bytes_printf(out, err, "%lld|%lld|%lld|%lld|", (long long)knobs.topk, (long long)knobs.block,
+                                 (long long)knobs.window, (long long)knobs.dense_len));
     NCT_TRY(nct_bytes_printf(out, err, "%.17g|%d|%.17g|%.17g|%.17g|%d|%.17g|%.17g|%llu|%d|", s->temperature,
                              s->top_k, s->top_p, s->min_p, s->repeat_penalty, s->repeat_last_n,
                              s->presence_penalty, s->frequency_penalty, (unsigned long long)s->seed,

@@ -71,7 +71,8 @@ static const nct_topic topics[] = {
      "  id, text, thinking, finish_reason (stop, length, timeout, interrupted, tool_calls), truncated,\n"
      "  with --tools, where the model called some, tool_calls [{id, type, function {name, arguments}}]:\n"
      "  arguments are the text of a JSON object, and what is not well-formed stays in text,\n"
-     "  model {name, quant}, usage {prompt, dropped, cached, completion, thinking},\n"
+     "  model {name, quant, sha256 (of the checksums of a bundle; null of other files)},\n"
+     "  usage {prompt, dropped, cached, completion, thinking},\n"
      "  timings {load_ms, ttft_ms, prefill_tps, decode_tps}, rope (native, long),\n"
      "  cache {bytes, mapped_bytes, resident_bytes, dirty_bytes, written_bytes}: all of it, in files, in "
      "memory,\n"
@@ -172,7 +173,7 @@ static const nct_topic topics[] = {
      "MiniCPM4-8B\n"
      "                    or 4.1-8B, whose published values are built in (noctule info tells)\n"
      "  --sparse on|off   always, which warns where a model was not trained for it; never\n"
-     "  -X sparse.variant=r2|r1, sparse.decide=row|prompt\n"
+     "  -X sparse.variant=r2|r1, sparse.decide=row|prompt; sparse.topk, .block, .window, .dense_len =N instead of the model's\n"
      "\n"
      "  noctule run -f report.txt -p \"What was decided?\" --sources      (lines that were chosen most)\n"
      "  noctule bench depth -m 8b.nct -d 4k..32k*2\n"},

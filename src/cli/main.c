@@ -237,7 +237,7 @@ static const nct_command commands[] = {
      "  noctule eval needle -L 32k -D 0,50,100 --sparse on,off --haystack book.txt -o cells.csv\n"
      "  noctule eval needle -L 8k --lang zh\n",
      nct_eval_needle_main},
-    {"eval selfcheck", NCT_CMD_EVAL_SELFCHECK, "", "the same greedy text by every way: threads, guesses, chunks, cache",
+    {"eval selfcheck", NCT_CMD_EVAL_SELFCHECK, "", "the same greedy text by every way: threads, guesses, chunks, batch, cache",
      "Answers one prompt greedily in ways that must not matter and compares the tokens: with one thread and with all,\n"
      "with guesses, in other chunks, with the cache kept in files and taken from there. Exits 7 if a text differs.\n"
      "Each instruction set is judged against itself.\n"

@@ -184,6 +184,10 @@ static const struct {
     {"spec.window", 1, 1 << 20, "spec.window=1 to 1m", offsetof(nct_knobs, draft_window)},
     {"spec.rows", 1, 1 << 20, "spec.rows=1 to 1m", offsetof(nct_knobs, draft_rows)},
     {"prefill.chunk", 1, 4096, "prefill.chunk=1 to 4096", offsetof(nct_knobs, chunk)},
+    {"sparse.topk", 1, 4096, "sparse.topk=1 to 4096", offsetof(nct_knobs, topk)},
+    {"sparse.block", 16, 4096, "sparse.block=16 to 4096", offsetof(nct_knobs, block)},
+    {"sparse.window", 16, 1 << 20, "sparse.window=16 to 1048576", offsetof(nct_knobs, window)},
+    {"sparse.dense_len", 1, 1 << 30, "sparse.dense_len=1 to 1073741824", offsetof(nct_knobs, dense_len)},
     {"cache.max", 1, 9e15, "cache.max=SIZE, as 5g or 500m", offsetof(nct_knobs, cache_max)},
     {"cache.min_ms", 0, 1e9, "cache.min_ms=N", offsetof(nct_knobs, cache_min_ms)},
 };
@@ -458,7 +462,11 @@ nct_session_options nct_take_session(const nct_cli *cli, const nct_knobs *knobs)
                                  .kv_folder = names_folder(a) ? a->kv_dir : NULL,
                                  .kv_mapped = names_folder(a),
                                  .decide_by_prompt = knobs->decide_by_prompt,
-                                 .sparse_r1 = knobs->r1};
+                                 .sparse_r1 = knobs->r1,
+                                 .sparse_topk = (int)knobs->topk,
+                                 .sparse_block = (int)knobs->block,
+                                 .sparse_window = (int)knobs->window,
+                                 .sparse_dense_len = (int)knobs->dense_len};
 }
 
 size_t nct_window(const nct_cli *cli, const nct_model_info *info) {

@@ -21,6 +21,7 @@ typedef struct nct_knobs {
     bool force_ctx;
     bool decide_by_prompt; /* sparse.decide */
     bool r1;               /* sparse.variant */
+    int64_t topk, block, window, dense_len; /* sparse.NAME; 0: the model's */
     int huge;              /* hugepages: an nct_huge_pages */
     int64_t made_up_nodes; /* numa.pretend */
     int64_t cache_max;     /* bytes; 0: by the disk */

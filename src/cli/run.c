@@ -8,6 +8,7 @@
 #include "base/room.h"
 #include "base/utf8.h"
 #include "base/clock.h"
+#include "base/sha256.h"
 #include "cli/constrain.h"
 #include "cli/events.h"
 #include "cli/input.h"
@@ -18,6 +19,7 @@
 #include "cli/show.h"
 #include "cli/sources.h"
 #include "cli/talk.h"
+#include "engine/identity.h"
 #include "text/fence.h"
 
 enum { PLAIN_TOKENS = 256 }; /* a text that is continued has no end of its own */
@@ -41,6 +43,7 @@ typedef struct run {
     nct_answer_options options;
     nct_answer answer;
     nct_sources sources; /* with --sources */
+    int dense_len; /* of -X sparse.dense_len; 0: the model's */
     nct_source *found;
     size_t n_found;
     nct_show show;
@@ -255,12 +258,24 @@ static nct_status add_json_text(nct_bytes *out, const nct_bytes *text, nct_error
     return nct_json_write_string(out, text->data ? text->data : "", text->n, err);
 }
 
+/* Which model: of a bundle the digest of its checksums. To read all of another file would take longer than the answer. */
+static nct_status write_digest(const run *r, nct_bytes *out, nct_error *err) {
+    nct_link digest;
+    char hex[2 * sizeof digest.bytes + 1];
+    if (strcmp(r->info.container, "nct") != 0)
+        return nct_bytes_add_str(out, ",\"sha256\":null", err);
+    NCT_TRY(nct_model_identity(r->engine, &digest, err));
+    nct_sha256_hex(digest.bytes, sizeof digest.bytes, hex);
+    return nct_bytes_printf(out, err, ",\"sha256\":\"%s\"", hex);
+}
+
 /* Which way of attention, and what it looked at. */
 static nct_status write_sparse(const run *r, const nct_report *report, nct_bytes *out, nct_error *err) {
     bool active = report->chooses_from >= 0 && nct_session_length(r->session) > report->chooses_from;
     NCT_TRY(
         nct_bytes_printf(out, err, ",\"sparse\":{\"active\":%s,\"dense_len\":", active ? "true" : "false"));
-    NCT_TRY(nct_bytes_printf(out, err, r->info.sparse_blocks ? "%d}" : "null}", r->info.sparse_dense_len));
+    NCT_TRY(nct_bytes_printf(out, err, r->info.sparse_blocks ? "%d}" : "null}",
+                             r->dense_len ? r->dense_len : r->info.sparse_dense_len));
     if (!r->sources.count)
         return NCT_OK;
     NCT_TRY(nct_bytes_add_str(out, ",", err));
@@ -287,6 +302,7 @@ static nct_status write_json(const run *r, nct_bytes *out, nct_error *err) {
     NCT_TRY(nct_json_write_string(out, r->info.name, strlen(r->info.name), err));
     NCT_TRY(nct_bytes_add_str(out, ",\"quant\":", err));
     NCT_TRY(nct_json_write_string(out, r->info.weights, strlen(r->info.weights), err));
+    NCT_TRY(write_digest(r, out, err));
     NCT_TRY(nct_bytes_printf(
         out, err,
         "},\"usage\":{\"prompt\":%zu,\"dropped\":%zu,\"cached\":%zu,\"completion\":%zu,\"thinking\":%zu}",
@@ -647,6 +663,7 @@ int nct_run_main(nct_cli *cli) {
     cli->error_text = r.error_text;
     nct_knobs knobs;
     int code = nct_take_knobs(cli, &knobs);
+    r.dense_len = (int)knobs.dense_len;
     if (code == NCT_EXIT_OK)
         code = nct_overflow_check(cli);
     if (code == NCT_EXIT_OK)

@@ -13,13 +13,14 @@
 #include "cli/open.h"
 #include "cli/output.h"
 
-enum { PROMPT = 600, ANSWER = 64 };
+enum { PROMPT = 600, ANSWER = 64, MOST_BESIDE = 3 };
 
 /* One way to the same answer. */
 typedef struct way {
     const char *name;
     int n_threads; /* 0: as the flags say */
     int n_guess, chunk;
+    int n_beside;  /* prompts answered together with it */
     bool keeps;    /* its cache goes to files */
     bool takes;    /* and it has to come from there */
     int32_t id[ANSWER];
@@ -77,6 +78,46 @@ static nct_status answer(const check *k, nct_engine *engine, way *w, nct_error *
     return status;
 }
 
+static bool take_nothing(void *context, int32_t id) {
+    int *left = context;
+    (void)id;
+    return --*left > 0;
+}
+
+/* One that ended too early is seen by its text. */
+static void ended(void *context, const nct_error *err) {
+    (void)context;
+    (void)err;
+}
+
+/* In a batch, beside prompts that are shorter ones of the same text and answer as long. */
+static nct_status answer_together(const check *k, way *w, nct_error *err) {
+    nct_batcher_options o = {.session = nct_take_session(k->cli, &k->knobs), .n_sequences = 1 + w->n_beside};
+    nct_batcher *batcher = NULL;
+    nct_sequence sequence = {.ids = k->text.ids, .n_ids = (size_t)k->n_prompt, .take = take, .ended = ended,
+                             .sampling = {.top_p = 1, .repeat_penalty = 1}};
+    taking t = {.w = w, .most = k->n_answer};
+    int left[MOST_BESIDE], number;
+    o.session.kv_folder = NULL;
+    o.session.kv_mapped = false;
+    NCT_TRY(nct_batcher_open(k->text.engine, &o, &batcher, err));
+    sequence.context = &t;
+    nct_status status = nct_batcher_add(batcher, &sequence, &number, err);
+    for (int i = 0; i < w->n_beside && status == NCT_OK; i++) {
+        size_t begin = (size_t)(k->n_prompt * (i + 1) / (w->n_beside + 1));
+        left[i] = k->n_answer;
+        sequence.ids = k->text.ids + begin;
+        sequence.n_ids = (size_t)k->n_prompt - begin;
+        sequence.take = take_nothing;
+        sequence.context = &left[i];
+        status = nct_batcher_add(batcher, &sequence, &number, err);
+    }
+    while (status == NCT_OK && nct_batcher_size(batcher) > 0)
+        status = nct_batcher_step(batcher, NULL, err);
+    nct_batcher_close(batcher);
+    return status;
+}
+
 /* With its own number of threads, in an engine of its own. */
 static int try_way(const check *k, way *w) {
     nct_error err = {0};
@@ -90,7 +131,7 @@ static int try_way(const check *k, way *w) {
         k->cli->args.threads = threads;
         k->cli->args.threads_batch = batch;
     }
-    if (code == NCT_EXIT_OK && answer(k, engine, w, &err) != NCT_OK)
+    if (code == NCT_EXIT_OK && (w->n_beside ? answer_together(k, w, &err) : answer(k, engine, w, &err)) != NCT_OK)
         code = nct_say_status(k->cli, &err);
     if (w->n_threads && code == NCT_EXIT_OK)
         nct_engine_close(engine);
@@ -192,6 +233,7 @@ int nct_eval_selfcheck_main(nct_cli *cli) {
         {.name = "guessing 4 a step", .n_guess = 4},
         {.name = "guessing 16 a step", .n_guess = 16},
         {.name = "prompt in chunks of 7", .chunk = 7},
+        {.name = "4 prompts together", .n_beside = MOST_BESIDE},
         {.name = "cache kept in files", .keeps = true},
         {.name = "cache taken from files", .keeps = true, .takes = true},
     };
@@ -205,8 +247,8 @@ int nct_eval_selfcheck_main(nct_cli *cli) {
     k.n_prompt = PROMPT;
     if (code == NCT_EXIT_OK) {
         make_folder(&k);
-        if (!k.folder[0] || k.knobs.decide_by_prompt) /* with which nothing is kept */
-            n -= 2;
+        if (!k.folder[0] || k.knobs.decide_by_prompt) /* with which nothing is kept, and no batch decides */
+            n -= k.knobs.decide_by_prompt ? 3 : 2;
     }
     for (size_t i = 0; i < n && code == NCT_EXIT_OK; i++)
         code = try_way(&k, &ways[i]);

@@ -46,6 +46,27 @@ static nct_status choose_rope(const nct_engine *engine, const nct_session_option
     return NCT_OK;
 }
 
+/* The model's settings, and what replaces some of them. */
+static nct_status settle_sparse(const nct_config *c, const nct_session_options *o, nct_sparse *sparse, nct_error *err) {
+    nct_sparse_stated stated = c->sparse_stated;
+    struct {
+        int value;
+        int64_t *field;
+    } given[] = {{o->sparse_topk, &stated.topk},
+                 {o->sparse_block, &stated.block_size},
+                 {o->sparse_window, &stated.window_size},
+                 {o->sparse_dense_len, &stated.dense_len}};
+    nct_error refused = {0};
+    for (size_t i = 0; i < sizeof given / sizeof *given; i++)
+        if (given[i].value)
+            *given[i].field = given[i].value;
+    if (nct_sparse_check(&stated, "what was asked for", sparse, &refused) != NCT_OK)
+        return nct_fail(err, NCT_E_ARGUMENT, "%s", refused.text);
+    sparse->exact_lse = o->sparse_r1;
+    sparse->local_forced -= o->sparse_r1;
+    return NCT_OK;
+}
+
 nct_status nct_session_settle(const nct_engine *engine, const nct_session_options *options, nct_session_terms *terms,
                               nct_error *err) {
     nct_session_options o = *options;
@@ -73,11 +94,8 @@ nct_status nct_session_settle(const nct_engine *engine, const nct_session_option
     nct_session_terms t = {.is_long = is_long, .limit = limit, .chunk = o.chunk ? (size_t)o.chunk : CHUNK};
     if (t.chunk > limit)
         t.chunk = limit;
-    if (o.sparse == NCT_SPARSE_ON || (o.sparse == NCT_SPARSE_AUTO && c->sparse_trained)) {
-        t.sparse = c->sparse;
-        t.sparse.exact_lse = o.sparse_r1;
-        t.sparse.local_forced -= o.sparse_r1;
-    }
+    if (o.sparse == NCT_SPARSE_ON || (o.sparse == NCT_SPARSE_AUTO && c->sparse_trained))
+        NCT_TRY(settle_sparse(c, &o, &t.sparse, err));
     *terms = t;
     return NCT_OK;
 }

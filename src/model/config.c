@@ -33,6 +33,7 @@ static nct_status check_sparse(const nct_raw_config *raw, const char *path, nct_
                                      raw->sparse_dense_len, raw->sparse_use_nope};
     c->sparse_built_in = !raw->has_sparse;
     c->sparse_trained = raw->has_sparse || nct_is_published_8b(raw);
+    c->sparse_stated = stated;
     return nct_sparse_check(&stated, path, &c->sparse, err);
 }
 

@@ -15,6 +15,7 @@ typedef struct nct_config {
     bool long_built_in;        /* it is a published one, which the checkpoint does not state */
     bool tied;                 /* the output matrix is the embedding */
     nct_sparse sparse;         /* settings in case blocks are chosen */
+    nct_sparse_stated sparse_stated; /* what they come from */
     bool sparse_trained;       /* the model was trained for it: stated, or exactly the published 8B shape */
     bool sparse_built_in;      /* the checkpoint states no settings: the published ones */
 } nct_config;

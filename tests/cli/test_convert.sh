@@ -19,6 +19,10 @@ run info --verify made.nct
 exits 0; silent; prints "sections are sound"
 mkdir -p "$XDG_DATA_HOME/noctule/models"
 cp made.nct "$XDG_DATA_HOME/noctule/models/tiny.nct"
+run run -m made.nct --json -n 1 x </dev/null
+holds "a bundle has a digest" grep -qE '"model":\{[^}]*"sha256":"[0-9a-f]{64}"' out
+run run -m "$NCT_TINY_MODEL" --json -n 1 x </dev/null
+prints '"sha256":null'
 run info -m tiny
 exits 0; prints "tiny.nct"
 run tokenize -m made.nct hello

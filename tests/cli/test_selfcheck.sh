@@ -5,7 +5,7 @@ export NOCTULE_MODEL="$plain"
 
 run eval selfcheck -n 24
 exits 0; silent
-for way in "1 thread" "all threads" "guessing 4 a step" "prompt in chunks of 7" "cache kept in files"; do
+for way in "1 thread" "all threads" "guessing 4 a step" "prompt in chunks of 7" "4 prompts together" "cache kept in files"; do
     holds "it tries: $way" grep -q "^$way  *same" out
 done
 prints "tokens taken from files"

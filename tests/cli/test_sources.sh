@@ -39,6 +39,16 @@ run run $asked -f a.txt --sources --sparse off </dev/null
 exits 0; says "no sources: attention is dense here"
 run run $asked -f a.txt --sources --json --sparse off </dev/null
 exits 0; silent; prints '"sparse":{"active":false,"dense_len":448},"sources":[]'
+
+# ---- settings in place of the model's
+run run $asked -f a.txt --json -X sparse.dense_len=1m </dev/null
+exits 0; prints '"sparse":{"active":false,"dense_len":1048576}'
+run run $asked -f a.txt --json -X sparse.topk=9 -X sparse.block=32 -X sparse.window=64 </dev/null
+exits 0; prints '"active":true'
+run run $asked -f a.txt -X sparse.window=100 </dev/null
+exits 2; says "window_size is 100, expected a multiple of block_size 64"
+run run $asked -f a.txt -X sparse.topk=0 </dev/null
+exits 2; says "sparse.topk=1 to 4096"
 run run $asked --json -m "$NCT_TINY_MODEL" </dev/null
 exits 0; prints '"sparse":{"active":false,"dense_len":8192}'
 # bytes that are no UTF-8: about there
