@@ -348,7 +348,8 @@ static void few_rows(struct attending *k) {
         nct_pool_run(k->exec->pool, (int)(n_kv * k->n_segments), few_rows_segment, k);
         nct_pool_run(k->exec->pool, (int)(n_kv * heads), few_rows_merge, k);
     }
-    add_times(k->options->times, now(k) - began, chosen - began);
+    uint64_t n_threads = (uint64_t)nct_pool_used(k->exec->pool);
+    add_times(k->options->times, (now(k) - began) * n_threads, (chosen - began) * n_threads);
 }
 
 /* ------------------------------------------------------------------ many rows: tiles in parallel */

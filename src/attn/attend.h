@@ -6,7 +6,8 @@
 #include "attn/select.h"
 #include "kernel/exec.h"
 
-/** Time that threads spent in batches with rows that choose; of it, scoring and choosing blocks. Few rows: of the call. */
+/** Time that threads spent in batches with rows that choose; of it, scoring and choosing blocks. Few rows: of the call,
+ *  for each of the threads. */
 typedef struct nct_attend_times {
     uint64_t all_ns, choosing_ns;
 } nct_attend_times;

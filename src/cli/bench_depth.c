@@ -17,6 +17,7 @@ typedef struct place {
     int64_t depth;
     nct_bench_row dense[2], sparse[2]; /* a prompt chunk, steps */
     double choosing[2];                /* share of sparse attention; NaN: no row chose */
+    double block_s[2];                 /* thread seconds of a row attending to chosen blocks; NaN: not all rows chose */
     nct_roofline roof;                 /* around these tests: what a machine can do changes while others use it */
 } place;
 
@@ -41,7 +42,10 @@ static int time_sparse(sweep *s, place *p, int i) {
     nct_session_report(s->b.session, &before);
     int code = nct_bench_time(&s->b, &p->sparse[i]);
     nct_session_report(s->b.session, &after);
-    p->choosing[i] = (after.choosing_s - before.choosing_s) / (after.sparse_s - before.sparse_s);
+    double all = after.sparse_s - before.sparse_s, choosing = after.choosing_s - before.choosing_s;
+    double n_rows = (double)(s->b.warmup + s->b.reps) * (double)(p->sparse[i].n_prompt + p->sparse[i].n_gen);
+    p->choosing[i] = choosing / all;
+    p->block_s[i] = after.chooses_from >= 0 && p->depth >= after.chooses_from ? (all - choosing) / n_rows : NAN;
     return code;
 }
 
@@ -98,6 +102,26 @@ static double reference(const sweep *s, const place *p, int i) {
     return rest(s, p, i) + fmax(multiplying, reading) / DENSE_REACH;
 }
 
+/* What attending to chosen blocks reached of the tighter of its two limits: multiplying and, of single rows, reading. */
+static double blocks_share(const sweep *s, const place *p, int i) {
+    nct_report report;
+    nct_session_report(s->b.session, &report);
+    const nct_model_info *m = &s->b.info;
+    double keys = (double)m->sparse_blocks * m->sparse_block_size;
+    double n_threads = i == 0 ? m->n_threads_batch : m->n_threads;
+    double multiplying = nct_bench_attend_ops(m, keys) / p->roof.attend_ops_s * m->n_threads_batch / n_threads;
+    double reading = i == 0 ? 0 : (double)report.kv_bytes_per_token * keys / p->roof.read_bytes_s;
+    return fmax(multiplying, reading) * n_threads / p->block_s[i];
+}
+
+/* As a cell of the table, or as JSON or CSV have it. */
+static const char *share_text(double share, const char *format, const char *none, char text[40]) {
+    if (isnan(share))
+        return none;
+    snprintf(text, 40, format, share);
+    return text;
+}
+
 static void print_table(const sweep *s, nct_output *out) {
     nct_report report;
     nct_session_report(s->b.session, &report);
@@ -108,22 +132,22 @@ static void print_table(const sweep *s, nct_output *out) {
     nct_output_print(out, "measured around each depth, the last: read %.1f GB/s, %s %.2f Top/s\n",
                      last->read_bytes_s / 1e9, last->attend_name, last->attend_ops_s / 1e12);
     nct_output_print(out, "| depth   |       test | dense t/s | sparse t/s | ratio | to dense at 70%% of its "
-                          "limit | of depth 0 | choosing |\n");
+                          "limit | of depth 0 | choosing | blocks of limit |\n");
     nct_output_print(out, "|--------:|-----------:|----------:|-----------:|------:|-------------------------"
-                          "----:|-----------:|---------:|\n");
+                          "----:|-----------:|---------:|----------------:|\n");
     for (int i = 0; i < 2; i++)
         for (size_t n = 0; n < s->n_places; n++) {
             const place *p = &s->places[n];
             char test[32];
             snprintf(test, sizeof test, "%s%lld", i == 0 ? "pp" : "tg",
                      (long long)(i == 0 ? s->n_prompt : s->n_gen));
-            char choosing[16] = "-";
-            if (!isnan(p->choosing[i]))
-                snprintf(choosing, sizeof choosing, "%.0f %%", 100 * p->choosing[i]);
-            nct_output_print(out, "| %7lld | %10s | %9.2f | %10.2f | %5.2f | %28.2f | %10.2f | %8s |\n",
+            char choosing[40], blocks[40];
+            nct_output_print(out, "| %7lld | %10s | %9.2f | %10.2f | %5.2f | %28.2f | %10.2f | %8s | %15s |\n",
                              (long long)p->depth, test, p->dense[i].rate, p->sparse[i].rate,
                              p->sparse[i].rate / p->dense[i].rate, p->sparse[i].rate * reference(s, p, i),
-                             p->sparse[i].rate * rest(s, p, i), choosing);
+                             p->sparse[i].rate * rest(s, p, i),
+                             share_text(100 * p->choosing[i], "%.0f %%", "-", choosing),
+                             share_text(100 * blocks_share(s, p, i), "%.0f %%", "-", blocks));
         }
 }
 
@@ -131,7 +155,7 @@ static void print_records(const sweep *s, nct_output *out, int64_t form) {
     if (form == NCT_BENCH_CSV)
         nct_output_print(out,
                          "depth,n_prompt,n_gen,reps,dense_tps,dense_mad,sparse_tps,sparse_mad,limit_ratio,"
-                         "choosing_share\n");
+                         "choosing_share,blocks_share\n");
     for (int i = 0; i < 2; i++)
         for (size_t n = 0; n < s->n_places; n++) {
             const place *p = &s->places[n];
@@ -146,13 +170,12 @@ static void print_records(const sweep *s, nct_output *out, int64_t form) {
             snprintf(text, sizeof text, fmt, (long long)p->depth, (long long)p->dense[i].n_prompt,
                      (long long)p->dense[i].n_gen, s->b.reps, p->dense[i].rate, p->dense[i].spread,
                      p->sparse[i].rate, p->sparse[i].spread, p->sparse[i].rate * reference(s, p, i));
-            char choosing[40] = "";
-            if (!isnan(p->choosing[i]))
-                snprintf(choosing, sizeof choosing, "%.4g", p->choosing[i]);
-            else if (form != NCT_BENCH_CSV)
-                snprintf(choosing, sizeof choosing, "null");
-            nct_output_print(out, "%s%s%s%s%s", form == NCT_BENCH_JSON && i == 0 && n == 0 ? "[" : "", text,
-                             choosing, form == NCT_BENCH_CSV ? "" : "}",
+            const char *none = form == NCT_BENCH_CSV ? "" : "null";
+            char choosing[40], blocks[40];
+            nct_output_print(out, "%s%s%s%s%s%s%s", form == NCT_BENCH_JSON && i == 0 && n == 0 ? "[" : "", text,
+                             share_text(p->choosing[i], "%.4g", none, choosing),
+                             form == NCT_BENCH_CSV ? "," : ",\"blocks_share\":",
+                             share_text(blocks_share(s, p, i), "%.4g", none, blocks), form == NCT_BENCH_CSV ? "" : "}",
                              form != NCT_BENCH_JSON ? "\n"
                              : last                 ? "]\n"
                                                     : ",\n");

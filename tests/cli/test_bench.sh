@@ -141,14 +141,14 @@ exits 2
 # ---- over depth: dense and sparse, and what of sparse attention is choosing
 sparse="${NCT_TINY_MODEL%/*}/sparse"
 run bench depth -m "$sparse" -d 100,1k -p 128 -n 4 -r 1 -c 2000 --made-up
-exits 0; prints "| choosing |"; prints " % |"
+exits 0; prints "| choosing | blocks of limit |"; prints " % |"
 run bench depth -m "$sparse" -d 100,1k -p 128 -n 4 -r 1 -c 2000 --made-up --format csv
-exits 0; prints "limit_ratio,choosing_share"
-holds "no row chooses at 100, all do at 1,024" sh -c "sed 's/.*,//' out | awk 'NR == 2 || NR == 4 { if (\$1 != \"\") exit 1 } NR == 3 || NR == 5 { if (!(\$1 > 0 && \$1 < 1)) exit 1 }'"
+exits 0; prints "limit_ratio,choosing_share,blocks_share"
+holds "no row chooses at 100, all do at 1,024" sh -c "awk -F, 'NR == 2 || NR == 4 { if (\$10 \$11 != \"\") exit 1 } NR == 3 || NR == 5 { if (!(\$10 > 0 && \$10 < 1 && \$11 > 0)) exit 1 }' out"
 run bench depth -m "$sparse" -d 100,1k -p 128 -n 4 -r 1 -c 2000 --made-up --json
-exits 0; prints '"choosing_share":null}'
+exits 0; prints '"choosing_share":null,"blocks_share":null}'
 if command -v python3 >/dev/null 2>&1; then
-    holds "the JSON parses" python3 -c 'import json; t = json.load(open("out")); assert len(t) == 4 and 0 < t[1]["choosing_share"] < 1'
+    holds "the JSON parses" python3 -c 'import json; t = json.load(open("out")); assert len(t) == 4 and 0 < t[1]["choosing_share"] < 1 and t[1]["blocks_share"] > 0'
 fi
 
 finish
