@@ -302,7 +302,7 @@ def main():
         step, tokens, spent = state["step"], state["tokens"], state["seconds"]
     else:
         rows = np.load(a.rows.split(",")[0], mmap_mode="r")
-        rows = rows[np.linspace(0, len(rows) - 1, a.begin_rows).astype(int)][:, :513].astype(np.int64)
+        rows = rows[np.linspace(0, len(rows) - 1, a.begin_rows).astype(int)][:, :513].astype(np.int64) % MASK
         begin(c, weights, target, torch.from_numpy(rows).to(a.device), a.seed)
     if a.write:
         return write(a.write, c, weights, a.group)

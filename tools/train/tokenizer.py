@@ -45,7 +45,7 @@ def train(books, chinese, out):
         character_coverage=0.99995, required_chars=ascii,
         normalization_rule_name="identity", add_dummy_prefix=False, remove_extra_whitespaces=False,
         user_defined_symbols=["\n", "\t"], max_sentence_length=1 << 16, num_threads=2,
-        unk_id=UNK, bos_id=BOS, eos_id=EOS, pad_id=-1)
+        unk_id=UNK, bos_id=BOS, eos_id=EOS, pad_id=-1, minloglevel=1)
     path = os.path.join(out, "pieces.model")
     pieces = sentencepiece_model_pb2.ModelProto()
     with open(path, "rb") as f:
