@@ -35,7 +35,7 @@ static void decide(nct_adapt *a) {
         }
         nct_adapt_learn(a, &tree, &accepted, 0.1);
     }
-    check(isfinite(nct_adapt_rate(a)) && isfinite(a->lost_s));
+    check(isfinite(nct_adapt_rate(a)) && isfinite(nct_adapt_loss(a)));
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
