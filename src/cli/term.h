@@ -29,7 +29,8 @@ int nct_term_width(void);
 /* ------------------------------------------------------------------ signals */
 
 /** SIGINT, SIGTERM and SIGHUP from now on set the flag, unless the parent had them ignored; a second SIGINT
- *  before the flag is cleared exits 130 at once. */
+ *  before the flag is cleared exits 130 at once, however long the first is being answered: who waits may leave. Once it
+ *  was answered, a second one within a second is the caller's to look at (chat.c). */
 void nct_signals_catch(void);
 
 /** The flag: 0, or the number of the signal; SIGALRM when the time is up. */

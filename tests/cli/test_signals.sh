@@ -67,6 +67,13 @@ begun
 ends_after INT
 exits 130; silent; ends_in_newline out
 
+# twice at once: nothing is waited for
+starts run --raw "Once upon a time"
+begun
+kill -INT "$child"
+ends_after INT
+exits 130; silent
+
 starts run --raw "Once upon a time"
 begun
 ends_after TERM
