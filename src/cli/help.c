@@ -140,7 +140,7 @@ static const nct_topic topics[] = {
      "Several guessed tokens are checked with the next one in a pass over the weights, and what holds is kept. The text\n"
      "is that of plain decoding, greedy or sampled with the same seed.\n"
      "  --spec auto       as many rows as pay by what guesses were worth and what passes took, on an account of at most\n"
-     "                    1 % of an answer's time; N: always up to N rows; off\n"
+     "                    1 % of an answer's time, and a token's and a half to begin with; N: always up to N rows; off\n"
      "  --drafter ngram   copies what followed when the last words stood in the text before\n"
      "  --draft DIR       an EAGLE or EAGLE-3 head made for the model, or a small model with its vocabulary\n"
      "  --freq FILE       the head scores these tokens alone (noctule freq counts them); --prompt-rows adds the prompt's\n"

@@ -14,16 +14,16 @@ static const double DECAY = 0.998, /* of experience, each round */
     LOSS = 0.01,                   /* of the time since the prompt */
     WINDOW = 64, WINDOW_FIRST = 4, /* rounds that the gain is taken over */
     HOPELESS = 0.002,              /* a node less likely has no place, even where it seems to cost nothing */
-    HOPE = 1,          /* standard deviations by which a size is taken to be cheaper than it seems .. */
-    HOPE_TRIAL = 2,    /* .. now and then */
-    USUAL_PASS = 0.07, /* a pass of the draft in plain steps, until measured */
-    PASS_NOISE = 0.1,              /* of a draft's time */
-    PASS_DRIFT = 0.005,            /* of what a pass takes, each round */
-    BRANCHES = 0.05,               /* of trees, below which drafts are paths */
-    HOPE_DEEPER = 1.3,             /* by which a level may be better than it seems, now and then */
-    STALE = 0.98,      /* what is known of a level that was not drafted, each round */
-    LEVEL_MEMORY = 24, /* trees that a level's worth is the mean of */
-    LEVEL_PRIOR = 2;   /* trees that a guess from the level above counts as */
+    HOPE = 1,           /* standard deviations by which a size is taken to be cheaper than it seems .. */
+    HOPE_TRIAL = 2,     /* .. now and then */
+    USUAL_PASS = 0.07,  /* a pass of the draft in plain steps, until measured */
+    PASS_NOISE = 0.1,   /* of a draft's time */
+    PASS_DRIFT = 0.005, /* of what a pass takes, each round */
+    BRANCHES = 0.05,    /* of trees, below which drafts are paths */
+    HOPE_DEEPER = 1.3,  /* by which a level may be better than it seems, now and then */
+    STALE = 0.98,       /* what is known of a level that was not drafted, each round */
+    LEVEL_MEMORY = 24,  /* trees that a level's worth is the mean of */
+    LEVEL_PRIOR = 2;    /* trees that a guess from the level above counts as */
 
 enum { JUDGED_AFTER = 64, PROBE = 8, TRIAL_EVERY = 4, PLAIN_EVERY = 32, BRANCH_EVERY = 16, DEEPER_EVERY = 8 };
 
@@ -207,7 +207,8 @@ static bool deeper(void *context, size_t depth, float score) {
     a->reach[at] = now;
     if (passes_cost(a, depth) + nct_cost_ratio(&a->cost, depth + 1) - 1 > credit(a))
         return false; /* a path so long could not be paid for */
-    double hope = a->n_chosen % DEEPER_EVERY == 0 ? HOPE_DEEPER : 1; /* or what is not drafted is never known better */
+    double hope =
+        a->n_chosen % DEEPER_EVERY == 0 ? HOPE_DEEPER : 1; /* or what is not drafted is never known better */
     return hope * level_worth(a, depth) * now / fmax(reach, 1e-6) > nct_adapt_rate(a) * pass;
 }
 
@@ -253,10 +254,13 @@ static void learn_pass(nct_adapt *a, double plain_s) {
     if (a->n_passes == 0 || !(steps > 0) || !(steps < INFINITY))
         return;
     if (p->each <= 0)
-        *p = (nct_passes){.each = steps / n, .spread_begin = 0.03 * 0.03, .spread_each = steps * steps / (n * n)};
-    double gb = p->spread_begin + n * p->spread_both, ge = p->spread_both + n * p->spread_each, /* with the sum */
-        known = gb + n * ge, noise = PASS_NOISE * passes_cost(a, a->n_passes), variance = known + noise * noise,
-        off = steps - passes_cost(a, a->n_passes), far = 3 * sqrt(variance);
+        *p = (nct_passes){
+            .each = steps / n, .spread_begin = 0.03 * 0.03, .spread_each = steps * steps / (n * n)};
+    double gb = p->spread_begin + n * p->spread_both,
+           ge = p->spread_both + n * p->spread_each, /* with the sum */
+        known = gb + n * ge, noise = PASS_NOISE * passes_cost(a, a->n_passes),
+           variance = known + noise * noise, off = steps - passes_cost(a, a->n_passes),
+           far = 3 * sqrt(variance);
     off = off > far ? far : off < -far ? -far : off;
     p->begin = fmax(p->begin + gb / variance * off, 0);
     p->each = fmax(p->each + ge / variance * off, 0.1 * p->each);

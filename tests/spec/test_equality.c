@@ -10,7 +10,7 @@
 #include "support/model.h"
 #include "support/support.h"
 
-enum { LIMIT = 480, N_PROMPTS = 200, N_TEXT = 12, N_TEXTS = 3, LONG = 330, N_STOP = 2 };
+enum { LIMIT = 480, N_PROMPTS = 200, N_TEXT = 10, N_TEXTS = 3, LONG = 330, N_STOP = 2 };
 
 /* ------------------------------------------------------------------ who guesses */
 
@@ -242,7 +242,7 @@ static void check_prompt(nct_engine *const engine[N_ENGINES], const int32_t *ids
     struct scene c = {.prompt = ids + at,
                       .n_prompt = n,
                       .sampling = settings[turn / 2 % N_SETTINGS],
-                      .chunk = turn % 3 == 1 ? 5 : 0,
+                      .chunk = turn % 3 != 1 ? 0 : sparse ? 37 : 5,
                       .sparse = sparse ? NCT_SPARSE_ON : NCT_SPARSE_OFF};
     c.sampling.seed += turn;
     for (size_t i = 0; i < N_TEXTS; i++)
