@@ -8,33 +8,36 @@ static const double DECAY = 0.998, /* of experience, each round */
     RECENT = 0.95,                 /* of surprises, each round */
     CHANGE = 3,                    /* standard deviations that are no accident */
     AFTER_CHANGE = 8,              /* trials that count afterwards */
-    PRIOR_WEIGHT = 2,              /* trials that the prior counts as */
+    PRIOR_WEIGHT = 2,              /* trials that the prior counts as .. */
+    ABOVE_WEIGHT = 8,              /* .. and what was counted one level above */
     PAYS = 1.03,                   /* the gain below which guessing stops */
     LOSS = 0.01,                   /* of the time since the prompt */
     WINDOW = 64, WINDOW_FIRST = 4, /* rounds that the gain is taken over */
     HOPELESS = 0.002,              /* a node less likely has no place, even where it seems to cost nothing */
-    HOPE = 1,          /* standard deviations by which a size is taken to be cheaper than it seems .. */
-    HOPE_TRIAL = 2,    /* .. now and then */
-    USUAL_PASS = 0.07, /* a pass of the draft in plain steps, until measured */
-    PASS_NOISE = 0.1,              /* of a draft's time */
-    PASS_DRIFT = 0.005,            /* of what a pass takes, each round */
-    BRANCHES = 0.05,               /* of trees, below which drafts are paths */
-    STALE = 0.98,      /* what is known of a level that was not drafted, each round */
-    LEVEL_MEMORY = 24, /* trees that a level's worth is the mean of */
-    LEVEL_PRIOR = 2;   /* trees that a guess from the level above counts as */
+    HOPE = 1,           /* standard deviations by which a size is taken to be cheaper than it seems .. */
+    HOPE_TRIAL = 2,     /* .. now and then */
+    USUAL_PASS = 0.07,  /* a pass of the draft in plain steps, until measured */
+    PASS_NOISE = 0.1,   /* of a draft's time */
+    PASS_DRIFT = 0.005, /* of what a pass takes, each round */
+    BRANCHES = 0.05,    /* of trees, below which drafts are paths */
+    HOPE_DEEPER = 1.3,  /* by which a level may be better than it seems, now and then */
+    STALE = 0.98,       /* what is known of a level that was not drafted, each round */
+    LEVEL_MEMORY = 24,  /* trees that a level's worth is the mean of */
+    LEVEL_PRIOR = 2;    /* trees that a guess from the level above counts as */
 
-enum { JUDGED_AFTER = 64, PROBE = 8, TRIAL_EVERY = 4, PLAIN_EVERY = 32, BRANCH_EVERY = 16 };
+enum { JUDGED_AFTER = 64, PROBE = 8, TRIAL_EVERY = 4, PLAIN_EVERY = 32, BRANCH_EVERY = 16, DEEPER_EVERY = 8 };
 
 /* ------------------------------------------------------------------ experience */
 
-static double believe(const nct_tally *t, double prior) {
-    return (t->hits + PRIOR_WEIGHT * prior) / (t->trials + PRIOR_WEIGHT);
+static double believe(const nct_tally *t, double prior, double weight) {
+    return (t->hits + weight * prior) / (t->trials + weight);
 }
 
 /* What is not known of deeper guesses is taken to be as it is one level above. */
 static double belief(const nct_adapt *a, uint8_t edge) {
     bool top = edge % NCT_EDGE_DEPTHS == 0;
-    return believe(&a->edge[edge], top ? (double)nct_edge_prior(edge) : belief(a, (uint8_t)(edge - 1)));
+    return top ? believe(&a->edge[edge], (double)nct_edge_prior(edge), PRIOR_WEIGHT)
+               : believe(&a->edge[edge], belief(a, (uint8_t)(edge - 1)), ABOVE_WEIGHT);
 }
 
 void nct_adapt_believe(const nct_adapt *a, nct_tree *tree) {
@@ -172,12 +175,20 @@ static double credit(const nct_adapt *a) {
 
 double nct_adapt_earned(const nct_adapt *a) { return fmin(fmax(credit(a), 0), NCT_ADAPT_RISK); }
 
+/* How likely a node's children are to hold together, by their depth; what is not known of deeper ones is as above. */
+static double any_belief(const nct_adapt *a, size_t depth) {
+    double p = 0.5;
+    for (size_t d = 0; d <= depth_class(depth); d++)
+        p = believe(&a->any[d], p, d ? ABOVE_WEIGHT : PRIOR_WEIGHT);
+    return p;
+}
+
 /* What a level may be worth, from the trees that had it and, the fewer these, from the one above. */
 static double level_worth(const nct_adapt *a, size_t depth) {
     double worth = a->level[0].worth;
     for (size_t d = 2; d <= depth; d++) {
         const nct_draft_level *l = &a->level[d - 1 < NCT_ADAPT_LEVELS ? d - 1 : NCT_ADAPT_LEVELS - 1];
-        double like_above = worth * believe(&a->any[depth_class(d)], 0.5);
+        double like_above = worth * any_belief(a, d);
         worth = (l->n * l->worth + LEVEL_PRIOR * like_above) / (l->n + LEVEL_PRIOR);
     }
     return worth;
@@ -196,7 +207,9 @@ static bool deeper(void *context, size_t depth, float score) {
     a->reach[at] = now;
     if (passes_cost(a, depth) + nct_cost_ratio(&a->cost, depth + 1) - 1 > credit(a))
         return false; /* a path so long could not be paid for */
-    return level_worth(a, depth) * now / fmax(reach, 1e-6) > nct_adapt_rate(a) * pass;
+    double hope =
+        a->n_chosen % DEEPER_EVERY == 0 ? HOPE_DEEPER : 1; /* or what is not drafted is never known better */
+    return hope * level_worth(a, depth) * now / fmax(reach, 1e-6) > nct_adapt_rate(a) * pass;
 }
 
 bool nct_adapt_ask(nct_adapt *a, nct_ask *ask) {
@@ -241,10 +254,13 @@ static void learn_pass(nct_adapt *a, double plain_s) {
     if (a->n_passes == 0 || !(steps > 0) || !(steps < INFINITY))
         return;
     if (p->each <= 0)
-        *p = (nct_passes){.each = steps / n, .spread_begin = 0.03 * 0.03, .spread_each = steps * steps / (n * n)};
-    double gb = p->spread_begin + n * p->spread_both, ge = p->spread_both + n * p->spread_each, /* with the sum */
-        known = gb + n * ge, noise = PASS_NOISE * passes_cost(a, a->n_passes), variance = known + noise * noise,
-        off = steps - passes_cost(a, a->n_passes), far = 3 * sqrt(variance);
+        *p = (nct_passes){
+            .each = steps / n, .spread_begin = 0.03 * 0.03, .spread_each = steps * steps / (n * n)};
+    double gb = p->spread_begin + n * p->spread_both,
+           ge = p->spread_both + n * p->spread_each, /* with the sum */
+        known = gb + n * ge, noise = PASS_NOISE * passes_cost(a, a->n_passes),
+           variance = known + noise * noise, off = steps - passes_cost(a, a->n_passes),
+           far = 3 * sqrt(variance);
     off = off > far ? far : off < -far ? -far : off;
     p->begin = fmax(p->begin + gb / variance * off, 0);
     p->each = fmax(p->each + ge / variance * off, 0.1 * p->each);

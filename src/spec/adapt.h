@@ -70,8 +70,9 @@ typedef struct nct_adapt {
     /* of late: hits beyond those believed in, and the variance of that */
     double surprise, surprise_variance;
     nct_passes pass;
-    double branching; /* of late: the share of trees, of those that could, in which a node kept two children */
-    bool wide;        /* this round's could */
+    double
+        branching; /* of late: the share of trees, of those that could, in which a node kept two children */
+    bool wide;     /* this round's could */
     nct_draft_level level[NCT_ADAPT_LEVELS]; /* of depth 1, 2, ... */
 
     /* of a network beside copies (adapt_merged.c): tokens that it alone brought, of late; rounds, each counted by how

@@ -29,7 +29,8 @@ static bool worth(void *context, const nct_tree *copied) {
     double each = (a->network_tokens + PRIOR_ROUNDS) / (a->network_rounds + PRIOR_ROUNDS),
            pass = a->pass.each > 0 ? a->pass.each : USUAL_PASS, open = chance_of_none(copied);
     size_t passes = a->passes_last ? a->passes_last : 1;
-    bool runs = open * each > nct_adapt_rate(a) * (a->pass.begin + pass * (double)passes) || a->n_without >= TRIED_AFTER;
+    bool runs = open * each > nct_adapt_rate(a) * (a->pass.begin + pass * (double)passes) ||
+                a->n_without >= TRIED_AFTER;
     a->network_share = open;
     a->n_without = runs ? 0 : a->n_without + 1;
     return runs;
