@@ -108,7 +108,7 @@ static void test_schema__knows_bounds_of_whole_numbers(void **state) {
             nct_states *states = NULL;
             NCT_ASSERT_OK(nct_states_open(&g, &states, fault));
             for (int v = -200; v <= 200; v++) {
-                char text[8];
+                char text[16];
                 snprintf(text, sizeof text, "%d", v);
                 uint32_t set = nct_states_begin(states, rule, false);
                 for (const char *c = text; *c && set; c++)
