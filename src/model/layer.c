@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "attn/pooled.h"
+#include "quant/linear.h"
 
 struct running {
     const nct_exec *exec;
@@ -13,6 +14,7 @@ struct running {
     const nct_rows *part;
     size_t layer;
     bool owed; /* h is still to be added to x */
+    size_t n_rows;
 };
 
 /* x += branch * residual scale */
@@ -26,6 +28,10 @@ static void add_row(const struct running *k, size_t t) {
 static const float *norm_row(const struct running *k, const float *weight, size_t t, int worker) {
     size_t hidden = k->model->config.hidden;
     float *to = worker < 0 ? k->work->h + t * hidden : k->work->own + (size_t)worker * k->work->own_stride;
+    if (t + 1 < k->n_rows) {
+        nct_row_fetch(k->work->x + (t + 1) * hidden, hidden);
+        nct_row_fetch(k->work->h + (t + 1) * hidden, k->owed ? hidden : 0);
+    }
     if (k->owed)
         add_row(k, t);
     k->exec->kernels->rms_norm(k->work->x + t * hidden, weight, k->model->config.rms_eps, hidden, to);
@@ -43,14 +49,18 @@ static const float *ffn_norm_row(void *context, size_t t, int worker) {
 }
 
 /* Rotates queries and keys, divides queries by sqrt(d) and readies them, stores keys and values. */
-static void position_row(void *context, int task, int worker) {
-    const struct running *k = context;
+static void position_row(const struct running *k, size_t t, int worker) {
     const nct_config *c = &k->model->config;
-    size_t t = (size_t)task, row = t, d = c->head_dim, half = d / 2;
+    size_t row = t, d = c->head_dim, half = d / 2;
     const nct_rows *part = nct_rows_part(k->part, &row);
     const float *cos = k->work->cos + t * half, *sin = k->work->sin + t * half;
     float *q = k->work->own + (size_t)worker * k->work->own_stride, *key = k->work->k + t * c->n_kv_heads * d;
     const float *value = k->work->v + t * c->n_kv_heads * d;
+    if (t + 1 < k->n_rows) {
+        nct_row_fetch(k->work->q + (t + 1) * c->n_heads * d, c->n_heads * d);
+        nct_row_fetch(key + c->n_kv_heads * d, c->n_kv_heads * d);
+        nct_row_fetch(value + c->n_kv_heads * d, c->n_kv_heads * d);
+    }
     memcpy(q, k->work->q + t * c->n_heads * d, c->n_heads * d * sizeof *q); /* what is only passed on stays at hand */
     k->exec->kernels->rope(q, c->n_heads, d, cos, sin);
     k->exec->kernels->rope(key, c->n_kv_heads, d, cos, sin);
@@ -66,6 +76,14 @@ static void position_row(void *context, int task, int worker) {
     }
     for (size_t kv = 0; kv < c->n_kv_heads; kv++)
         nct_cache_store(part->cache, k->layer, kv, part->batch.first + row, key + kv * d, value + kv * d);
+}
+
+static void position_rows(void *context, int task, int worker) {
+    const struct running *k = context;
+    size_t first, end;
+    nct_row_block(k->n_rows, (size_t)task, &first, &end);
+    for (size_t t = first; t < end; t++)
+        position_row(k, t, worker);
 }
 
 static void swiglu_row(void *context, int task, int worker) {
@@ -103,10 +121,10 @@ void nct_layer_run(const nct_exec *exec, const nct_model *model, size_t layer, c
                    nct_work *work) {
     const nct_config *c = &model->config;
     const nct_layer_weights *w = &model->weights.layer[layer];
-    struct running k = {exec, model, w, work, part, layer, work->owed};
+    size_t n = nct_rows_count(part, n_parts);
+    struct running k = {exec, model, w, work, part, layer, work->owed, n};
     const nct_linear_source attn_norm = {attn_norm_row, &k}, ffn_norm = {ffn_norm_row, &k};
-    size_t n = nct_rows_count(part, n_parts), n_q = c->n_heads * c->head_dim, n_kv = c->n_kv_heads * c->head_dim;
-    int rows = (int)n;
+    size_t n_q = c->n_heads * c->head_dim, n_kv = c->n_kv_heads * c->head_dim;
 
     /* 1. attention branch */
     nct_linear_job qkv[] = {{&w->q, work->h, c->hidden, work->q, n_q, &attn_norm},
@@ -116,7 +134,7 @@ void nct_layer_run(const nct_exec *exec, const nct_model *model, size_t layer, c
     work->owed = false;
     if (nct_exec_satisfied(exec))
         return;
-    nct_pool_run(exec->pool, rows, position_row, &k);
+    nct_pool_run(exec->pool, (int)nct_row_blocks(n), position_rows, &k);
     attend_parts(exec, c, layer, part, n_parts, work);
     nct_linear_run(exec, &(nct_linear_job){&w->o, work->att, n_q, work->h, c->hidden, NULL}, 1, n);
     if (nct_exec_satisfied(exec))
@@ -133,7 +151,7 @@ void nct_layer_run(const nct_exec *exec, const nct_model *model, size_t layer, c
         nct_linear_run(exec, gate_up, 2, n);
         if (nct_exec_satisfied(exec))
             return;
-        nct_pool_run(exec->pool, rows, swiglu_row, &k);
+        nct_pool_run(exec->pool, (int)n, swiglu_row, &k);
         nct_linear_run(exec, &down, 1, n);
     }
     work->owed = !nct_exec_satisfied(exec);

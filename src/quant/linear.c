@@ -146,11 +146,12 @@ struct preparing {
     size_t n_inputs, n_rows;
 };
 
-static void prepare_row(void *context, int task, int worker) {
-    struct preparing *k = context;
-    struct input *in = &k->in[(size_t)task / k->n_rows];
-    size_t row = (size_t)task % k->n_rows;
-    const float *x = in->making ? in->making->row(in->making->context, row, worker) : in->source + row * in->source_stride;
+static void prepare_row(const struct preparing *k, struct input *in, size_t row, int worker) {
+    const float *x = in->source + row * in->source_stride;
+    if (in->making)
+        x = in->making->row(in->making->context, row, worker);
+    else if (row + 1 < k->n_rows)
+        nct_row_fetch(x + in->source_stride, in->linear->panels.n_cols);
     if (in->gathered) {
         size_t n = in->linear->panels.n_cols;
         float *to = in->gathered + row * n;
@@ -160,6 +161,14 @@ static void prepare_row(void *context, int task, int worker) {
     }
     if (in->quantized)
         k->exec->kernels->quantize(&in->linear->panels, x, &in->q, row, 0, in->q.n_groups);
+}
+
+static void prepare_rows(void *context, int task, int worker) {
+    const struct preparing *k = context;
+    size_t n_blocks = nct_row_blocks(k->n_rows), first, end;
+    nct_row_block(k->n_rows, (size_t)task % n_blocks, &first, &end);
+    for (size_t row = first; row < end; row++)
+        prepare_row(k, &k->in[(size_t)task / n_blocks], row, worker);
 }
 
 /* A node's share of a job's panels. */
@@ -251,7 +260,7 @@ static bool take_inputs(struct product *k, size_t n_jobs, struct input in[NCT_LI
 
 static void prepare(const nct_exec *exec, struct input *in, size_t n_inputs, size_t n_rows) {
     struct preparing preparing = {.exec = exec, .in = in, .n_inputs = n_inputs, .n_rows = n_rows};
-    nct_pool_run(exec->pool, (int)(n_inputs * n_rows), prepare_row, &preparing);
+    nct_pool_run(exec->pool, (int)(n_inputs * nct_row_blocks(n_rows)), prepare_rows, &preparing);
 }
 
 static void multiply(struct product *k, size_t n_jobs) {

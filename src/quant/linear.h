@@ -56,6 +56,23 @@ static inline size_t nct_linear_task_panels(size_t n_panels, size_t n_rows) {
     return n_panels < 192 ? 4 : n_rows < 32 ? 12 : 8;
 }
 
+/** Rows that one task takes, where each is worked on by itself: one, or of many so many that the next one can be fetched
+ *  while one is worked on. */
+enum { NCT_ROW_BLOCK = 8, NCT_ROW_BLOCKS_FROM = 64 };
+static inline size_t nct_row_blocks(size_t n_rows) {
+    return n_rows < NCT_ROW_BLOCKS_FROM ? n_rows : (n_rows + NCT_ROW_BLOCK - 1) / NCT_ROW_BLOCK;
+}
+static inline void nct_row_block(size_t n_rows, size_t block, size_t *first, size_t *end) {
+    size_t each = n_rows < NCT_ROW_BLOCKS_FROM ? 1 : NCT_ROW_BLOCK;
+    *first = block * each;
+    *end = *first + each < n_rows ? *first + each : n_rows;
+}
+/** Fetches the next row, which other threads may have written: too short to be foreseen, and far away. */
+static inline void nct_row_fetch(const float *x, size_t n) {
+    for (size_t i = 0; i < n; i += NCT_ALIGN / sizeof *x)
+        __builtin_prefetch(x + i);
+}
+
 /** Runs up to NCT_LINEAR_JOBS products over the same number of rows. Coded weights meet activations
  *  quantized per row and group, or float32 ones where exec->exact. A row's result does not depend on the
  *  other rows. Takes at most nct_linear_scratch_bytes per job from exec->scratch and returns it. */
