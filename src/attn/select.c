@@ -7,9 +7,9 @@
 /* A row's room. */
 struct room {
     float *top,
-        *sum;     /* [spans][heads]: of the normalising keys' scores the largest, and the exponentials' sum; merged:
+        *sum; /* [spans][heads]: of the normalising keys' scores the largest, and the exponentials' sum; merged:
                      [heads] the largest of all and one over their sum */
-    float *total; /* [-1 .. windows) scores summed over the heads of the group */
+    float *total;            /* [-1 .. windows) scores summed over the heads of the group */
     float *score, *value;    /* [blocks]; scores that are still in question */
     uint32_t *chosen;        /* [blocks + 1] */
     size_t n_windows, heads; /* padded */
@@ -136,7 +136,8 @@ void nct_select_score(const nct_selecting *k, const nct_selection *row, size_t s
         if (!count)
             continue;
         page_scores(k, row, 0, page, span_end(row, span), first, count, score, stride);
-        k->kernels->exp_heads(score, stride, k->group, count, room.top, room.sum, accurate(k), room.total + first);
+        k->kernels->exp_heads(score, stride, k->group, count, room.top, room.sum, accurate(k),
+                              room.total + first);
     }
 }
 
