@@ -78,10 +78,10 @@ static void page_scores(const nct_selecting *k, const nct_selection *row, int le
         cached = kept <= first ? 0 : kept - first < n ? kept - first : n;
     }
     if (cached)
-        k->kernels->dots(c->k_type, nct_cache_pooled(c, level, k->layer, k->kv_head, page),
+        k->kernels->dots(nct_pooled_type(c->k_type), nct_cache_pooled(c, level, k->layer, k->kv_head, page),
                          c->pooled_lanes[level], cached, next, row->q, k->group, c->head_dim, out, stride);
     if (cached < n)
-        k->kernels->dots(c->k_type, nct_branches_pooled(k->branches, level, k->kv_head, row->row, page),
+        k->kernels->dots(nct_pooled_type(c->k_type), nct_branches_pooled(k->branches, level, k->kv_head, row->row, page),
                          k->branches->pooled_lanes[level], n - cached, NULL, row->q, k->group, c->head_dim,
                          out + cached, stride);
 }

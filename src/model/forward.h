@@ -25,7 +25,7 @@ typedef struct nct_work {
     nct_arena arena;  /* all buffers below, then scratch of the calls */
     float *x, *h;     /* [rows][hidden] */
     float *q, *att;   /* [rows][n_heads * head_dim] */
-    uint8_t *query;   /* [rows][n_heads][nct_query_bytes], q readied for the cache */
+    uint8_t *query;   /* [rows][nct_query_forms][n_heads][nct_query_bytes], q readied for the cache */
     float *k, *v;     /* [rows][n_kv_heads * head_dim] */
     float *gate, *up; /* [rows][intermediate] */
     float *cos, *sin; /* [rows][head_dim / 2] */
