@@ -80,6 +80,11 @@ static const uint8_t *queries(const struct attending *k, size_t kv_head, size_t 
     return k->q + row * k->row_bytes + kv_head * k->group * k->query_bytes;
 }
 
+/* The same, readied for compressed keys. */
+static const uint8_t *scoring_queries(const struct attending *k, size_t kv_head, size_t row) {
+    return queries(k, kv_head, row) + (nct_query_forms(k->cache->k_type) - 1) * k->n_heads * k->query_bytes;
+}
+
 static bool chooses(const struct attending *k, size_t row) {
     return nct_sparse_chooses(&k->options->sparse, nct_batch_position(k->batch, row),
                               k->options->decision_len);
@@ -92,7 +97,7 @@ static nct_selecting selecting(const struct attending *k, size_t kv_head) {
 
 static nct_selection selection(const struct attending *k, size_t kv_head, size_t row, uint8_t *room) {
     return (nct_selection){
-        .p = nct_batch_position(k->batch, row), .q = queries(k, kv_head, row), .room = room, .row = row};
+        .p = nct_batch_position(k->batch, row), .q = scoring_queries(k, kv_head, row), .room = room, .row = row};
 }
 
 /* What a row sees, [n_steps]; if it chooses, the first two passes of its selection are done. */
@@ -517,7 +522,7 @@ static struct attending attending(const nct_exec *exec, const nct_attend_part *p
                               .group = n_heads / part->cache->n_kv_heads,
                               .q = part->q,
                               .query_bytes = query_bytes,
-                              .row_bytes = n_heads * query_bytes,
+                              .row_bytes = nct_query_forms(part->cache->k_type) * n_heads * query_bytes,
                               .out = part->out,
                               .n_steps = last / NCT_STEP + 1,
                               .tile =

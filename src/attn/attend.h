@@ -23,8 +23,8 @@ typedef struct nct_attend_options {
 } nct_attend_options;
 
 /** out [n][n_heads][d] = attention of the queries over the positions up to each row's own: all of them, or
- *  those of the blocks the row chooses. q [n][n_heads][nct_query_bytes(d)]: rotated, divided by sqrt(d), readied
- *  for the cache's keys. The batch's own keys, values and compressed keys must already be in the cache; those of
+ *  those of the blocks the row chooses. q [n][nct_query_forms][n_heads][nct_query_bytes(d)]: rotated, divided by sqrt(d),
+ *  readied for the cache's keys and, of rows that choose, for compressed keys, where there are two forms. The batch's own keys, values and compressed keys must already be in the cache; those of
  *  a tree in branches (NULL for a chain), laid out for the layer.
  *
  *  A row walks the steps of 64 positions of which it sees something; every eight of them are reduced on their

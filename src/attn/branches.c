@@ -17,7 +17,7 @@ nct_status nct_branches_open(const nct_cache *c, size_t rows, nct_branches *bran
         size_t windows = (NCT_BATCH_TREE + c->level[i].stride - 1) / c->level[i].stride;
         b.pooled_off[i] = (b.piece_bytes + 63) / 64 * 64;
         b.pooled_lanes[i] = (windows + 15) / 16 * 16;
-        b.pooled_bytes[i] = (nct_key_bytes(c->k_type, c->head_dim, b.pooled_lanes[i]) + 63) / 64 * 64;
+        b.pooled_bytes[i] = (nct_key_bytes(nct_pooled_type(c->k_type), c->head_dim, b.pooled_lanes[i]) + 63) / 64 * 64;
         b.piece_bytes = b.pooled_off[i] + PAGES * b.pooled_bytes[i];
     }
     b.piece_bytes = (b.piece_bytes + 63) / 64 * 64;
@@ -142,7 +142,7 @@ static void pool_level(const struct laid *k, int level, size_t p) {
         size_t page = (window * c->level[level].stride + c->level[level].size - 1) / NCT_PAGE,
                first = nct_cache_first_window(c, level, page);
         nct_pooled_mean(c, level, window, keys_of, k, mean);
-        nct_key_put(c->k_type, pooled_of(b, k->piece, level, page), b->pooled_lanes[level],
+        nct_key_put(nct_pooled_type(c->k_type), pooled_of(b, k->piece, level, page), b->pooled_lanes[level],
                     window - (first > kept ? first : kept), mean, c->head_dim);
     }
 }

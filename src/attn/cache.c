@@ -33,7 +33,7 @@ nct_status nct_cache_open(const nct_cache_options *o, nct_cache *cache, nct_erro
         for (int i = 0; i < 2; i++) {
             size_t windows = (NCT_PAGE + c.level[i].stride - 1) / c.level[i].stride;
             c.pooled_lanes[i] = (windows + 15) / 16 * 16;
-            c.pooled_bytes[i] = (nct_key_bytes(o->k_type, o->head_dim, c.pooled_lanes[i]) + 63) / 64 * 64;
+            c.pooled_bytes[i] = (nct_key_bytes(nct_pooled_type(o->k_type), o->head_dim, c.pooled_lanes[i]) + 63) / 64 * 64;
             fits = fits && add_section(&c, c.pooled_bytes[i], &c.pooled_off[i]);
         }
     }

@@ -6,7 +6,7 @@
  *  depends on the position alone, and what is stored of a token depends on that token alone.
  *
  *  Where the model chooses blocks, the page also holds the compressed keys whose windows end in it, fine
- *  and coarse, each as [layer][kv head], in the type of keys.
+ *  and coarse, each as [layer][kv head], in the type nct_pooled_type.
  */
 #ifndef NCT_ATTN_CACHE_H
 #define NCT_ATTN_CACHE_H
@@ -25,6 +25,12 @@ typedef struct nct_cache_backing {
     bool (*away)(void *context);
     void *context;
 } nct_cache_backing;
+
+/** What compressed keys are stored as: with scores as exact as in float32, or in half the bytes of a 16-bit type. */
+static inline nct_kv_type nct_pooled_type(nct_kv_type keys) { return keys == NCT_KV_F32 ? NCT_KV_F32 : NCT_KV_Q8; }
+
+/** Queries are readied for keys and, where that is something else, for compressed keys: in so many forms. */
+static inline size_t nct_query_forms(nct_kv_type keys) { return nct_pooled_type(keys) == keys ? 1 : 2; }
 
 typedef struct nct_cache {
     size_t n_layers, n_kv_heads, head_dim;
@@ -88,7 +94,7 @@ void nct_cache_ask_end(nct_cache_asking *asking);
 /** Asks for the compressed keys of a layer in pages below n_pages. */
 void nct_cache_ask_pooled(const nct_cache *cache, size_t layer, size_t n_pages);
 
-/** Compressed keys of one page and head, a block of pooled_lanes keys of the cache's type; lane j is window
+/** Compressed keys of one page and head, a block of pooled_lanes keys of nct_pooled_type; lane j is window
  *  first + j, first = nct_cache_first_window. */
 void *nct_cache_pooled(const nct_cache *cache, int level, size_t layer, size_t kv_head, size_t page);
 

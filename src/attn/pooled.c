@@ -43,7 +43,7 @@ static void pool_window(void *context, int task, int worker) {
            page = (window * level.stride + level.size - 1) / NCT_PAGE;
     float mean[NCT_HEAD_DIM_MAX];
     nct_pooled_mean(c, (int)k->level, window, cached_keys, &(struct head){c, k->layer, kv_head}, mean);
-    nct_key_put(c->k_type, nct_cache_pooled(c, (int)k->level, k->layer, kv_head, page),
+    nct_key_put(nct_pooled_type(c->k_type), nct_cache_pooled(c, (int)k->level, k->layer, kv_head, page),
                 c->pooled_lanes[k->level], window - nct_cache_first_window(c, (int)k->level, page), mean,
                 c->head_dim);
 }

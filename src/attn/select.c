@@ -7,9 +7,9 @@
 /* A row's room. */
 struct room {
     float *top,
-        *sum;     /* [spans][heads]: of the normalising keys' scores the largest, and the exponentials' sum; merged:
+        *sum; /* [spans][heads]: of the normalising keys' scores the largest, and the exponentials' sum; merged:
                      [heads] the largest of all and one over their sum */
-    float *total; /* [-1 .. windows) scores summed over the heads of the group */
+    float *total;            /* [-1 .. windows) scores summed over the heads of the group */
     float *score, *value;    /* [blocks]; scores that are still in question */
     uint32_t *chosen;        /* [blocks + 1] */
     size_t n_windows, heads; /* padded */
@@ -78,10 +78,10 @@ static void page_scores(const nct_selecting *k, const nct_selection *row, int le
         cached = kept <= first ? 0 : kept - first < n ? kept - first : n;
     }
     if (cached)
-        k->kernels->dots(c->k_type, nct_cache_pooled(c, level, k->layer, k->kv_head, page),
+        k->kernels->dots(nct_pooled_type(c->k_type), nct_cache_pooled(c, level, k->layer, k->kv_head, page),
                          c->pooled_lanes[level], cached, next, row->q, k->group, c->head_dim, out, stride);
     if (cached < n)
-        k->kernels->dots(c->k_type, nct_branches_pooled(k->branches, level, k->kv_head, row->row, page),
+        k->kernels->dots(nct_pooled_type(c->k_type), nct_branches_pooled(k->branches, level, k->kv_head, row->row, page),
                          k->branches->pooled_lanes[level], n - cached, NULL, row->q, k->group, c->head_dim,
                          out + cached, stride);
 }
@@ -136,7 +136,8 @@ void nct_select_score(const nct_selecting *k, const nct_selection *row, size_t s
         if (!count)
             continue;
         page_scores(k, row, 0, page, span_end(row, span), first, count, score, stride);
-        k->kernels->exp_heads(score, stride, k->group, count, room.top, room.sum, accurate(k), room.total + first);
+        k->kernels->exp_heads(score, stride, k->group, count, room.top, room.sum, accurate(k),
+                              room.total + first);
     }
 }
 

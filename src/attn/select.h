@@ -4,9 +4,8 @@
  *  then, when it is put together, the scores, each by spans of positions, then the choice. What a pass computes of a
  *  span depends on the row and the span alone.
  *
- *  Rounding. Queries and compressed keys are rounded to the type of keys, so the score of head h and key j is off by the
+ *  Rounding. Queries and compressed keys are rounded to the type of these (nct_pooled_type), so the score of head h and key j is off by the
  *  sum of d small errors, whose variance v_hj is at most
- *      F16   2^-22 / 3 * sum (q_i k_i)^2                BF16  2 * 2^-18 / 3 * sum (q_i k_i)^2
  *      Q8    (max |q|^2 * sum k_i^2 + max |k|^2 * sum q_i^2) / (3 * 254^2)
  *  A window's sum over heads of P_hj is off, relative to itself, by a standard deviation of
  *      sqrt(sum over h of P_hj^2 (v_hj + largest v of the keys it is normalised over)) / sum over h of P_hj
@@ -44,7 +43,7 @@ typedef struct nct_selecting {
 /** One row: it must choose (nct_sparse_chooses). */
 typedef struct nct_selection {
     size_t p;         /* its position */
-    const uint8_t *q; /* the group's queries, readied for the cache's keys, nct_query_bytes apart */
+    const uint8_t *q; /* the group's queries, readied for compressed keys, nct_query_bytes apart */
     void *room;       /* nct_selection_bytes, 64-byte aligned */
     size_t row;       /* of a tree: which one */
 } nct_selection;

@@ -153,8 +153,8 @@ static const nct_command commands[] = {
      "unless told otherwise), from one filling of the cache. The last ratios: sparse attention against what dense\n"
      "attention would take at 70 % of the tighter of its limits, arithmetic and reading, beside the rest as it is at\n"
      "depth 0; and the rate against that at depth 0. Choosing is the share of sparse attention's time in which blocks\n"
-     "are scored and chosen. --made-up fills the cache with random keys and values instead\n"
-     "of reading a text.\n"
+     "are scored and chosen, and blocks is what attending to those chosen reaches of the tighter of its limits.\n"
+     "--made-up fills the cache with random keys and values instead of reading a text.\n"
      "\n"
      "  noctule bench depth -m 8b.nct -d 8k..128k*2\n"
      "  noctule bench depth -m 8b.nct -d 128k --made-up --kv q8\n",

@@ -46,7 +46,8 @@ nct_status nct_work_open(const nct_model *model, const nct_attend_options *optio
                            {&w.cos, c->head_dim / 2},
                            {&w.sin, c->head_dim / 2}};
     size_t bytes = scratch_bytes(model, options, cache, rows, n_threads) +
-                   nct_arena_cost(rows * c->n_heads, nct_query_bytes(c->head_dim)) +
+                   nct_arena_cost(rows * nct_query_forms(cache->k_type) * c->n_heads,
+                                  nct_query_bytes(c->head_dim)) +
                    nct_arena_cost((size_t)n_threads * w.own_stride, sizeof(float));
     for (size_t i = 0; i < sizeof parts / sizeof *parts; i++)
         bytes += nct_arena_cost(rows * parts[i].width, sizeof(float));
@@ -54,7 +55,8 @@ nct_status nct_work_open(const nct_model *model, const nct_attend_options *optio
     for (size_t i = 0; i < sizeof parts / sizeof *parts; i++)
         *parts[i].buffer = nct_arena_take(&w.arena, rows * parts[i].width, sizeof(float));
     w.own = nct_arena_take(&w.arena, (size_t)n_threads * w.own_stride, sizeof(float));
-    w.query = nct_arena_take(&w.arena, rows * c->n_heads, nct_query_bytes(c->head_dim));
+    w.query = nct_arena_take(&w.arena, rows * nct_query_forms(cache->k_type) * c->n_heads,
+                             nct_query_bytes(c->head_dim));
     *work = w;
     return NCT_OK;
 }

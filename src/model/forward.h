@@ -28,7 +28,7 @@ typedef struct nct_work {
     float *own;       /* [threads][own_stride], a row of x or q that is at hand */
     size_t own_stride;
     float *q, *att;   /* [rows][n_heads * head_dim] */
-    uint8_t *query;   /* [rows][n_heads][nct_query_bytes], q readied for the cache */
+    uint8_t *query;   /* [rows][nct_query_forms][n_heads][nct_query_bytes], q readied for the cache */
     float *k, *v;     /* [rows][n_kv_heads * head_dim] */
     float *gate, *up; /* [rows][intermediate] */
     float *cos, *sin; /* [rows][head_dim / 2] */

@@ -67,8 +67,11 @@ static void position_row(const struct running *k, size_t t, int worker) {
     float scale = 1.0f / sqrtf((float)d);
     for (size_t i = 0; i < c->n_heads * d; i++)
         q[i] *= scale;
-    k->exec->kernels->query(part->cache->k_type, q, c->n_heads, d,
-                            k->work->query + t * c->n_heads * nct_query_bytes(d));
+    nct_kv_type keys = part->cache->k_type;
+    uint8_t *query = k->work->query + t * nct_query_forms(keys) * c->n_heads * nct_query_bytes(d);
+    k->exec->kernels->query(keys, q, c->n_heads, d, query);
+    if (nct_query_forms(keys) == 2 && part->attend->sparse.enabled)
+        k->exec->kernels->query(nct_pooled_type(keys), q, c->n_heads, d, query + c->n_heads * nct_query_bytes(d));
     if (part->batch.parent) {
         memcpy(nct_branches_key(&k->work->branches, k->layer, row), key, c->n_kv_heads * d * sizeof *key);
         memcpy(nct_branches_value(&k->work->branches, k->layer, row), value, c->n_kv_heads * d * sizeof *value);
@@ -107,7 +110,8 @@ static void attend_parts(const nct_exec *exec, const nct_config *c, size_t layer
         parts[i] = (nct_attend_part){.options = p->attend,
                                      .cache = p->cache,
                                      .batch = &p->batch,
-                                     .q = work->query + row * c->n_heads * nct_query_bytes(c->head_dim),
+                                     .q = work->query + row * nct_query_forms(p->cache->k_type) * c->n_heads *
+                                                            nct_query_bytes(c->head_dim),
                                      .out = work->att + row * width};
     }
     if (n_parts > 1)

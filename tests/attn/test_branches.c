@@ -123,7 +123,7 @@ static void append(struct setup *s, uint64_t what, size_t position) {
 
 static void attend_layer(struct setup *s, const nct_branches *branches, size_t layer, const nct_batch *batch,
                          const float *q, float *out) {
-    uint8_t *readied = ready(&s->kernels, &s->cache, q, batch->n * H);
+    uint8_t *readied = ready(&s->kernels, &s->cache, q, batch->n, H);
     nct_attend(&s->exec, &s->options, &s->cache, branches, layer, batch, H, readied, out);
     nct_free(readied);
 }

@@ -201,9 +201,10 @@ static void test_select__choosing_every_block_equals_dense(void **state) {
         void *scratch = NULL, *room = NULL;
         assert_int_equal(nct_alloc(&scratch, nct_select_scratch_bytes(&every, G), 1, NULL), NCT_OK);
         assert_int_equal(nct_alloc(&room, nct_selection_bytes(&every, L, G), 1, NULL), NCT_OK);
-        uint8_t *readied = ready(&s.kernels, &s.cache, q, G);
+        uint8_t *readied = ready(&s.kernels, &s.cache, q, 1, G);
         nct_selecting where = {&s.kernels, &every, &s.cache, 0, 0, G, NULL};
-        nct_selection what = {p, readied, room, 0};
+        size_t other = (nct_query_forms(s.cache.k_type) - 1) * G * nct_query_bytes(s.cache.head_dim);
+        nct_selection what = {p, readied + other, room, 0};
         nct_select_normalise(&where, &what, 0, scratch);
         nct_select_merge(&where, &what);
         nct_select_score(&where, &what, 0, scratch);

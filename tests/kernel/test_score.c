@@ -112,11 +112,74 @@ static void test_exponentials__are_near_ref_and_stay_finite(void **state) {
     each_rung(check_exp);
 }
 
+/* Scores with ties, zeros and an infinity: what blocks without a window have. */
+static void make_scores(float *s, size_t n) {
+    for (size_t j = 0; j < n; j++)
+        s[j] = made_next() % 7 == 0 ? -INFINITY : (float)(made_next() % 50) * 0.125f;
+}
+
+static void check_window_max(const nct_kernels *ref, const nct_kernels *k) {
+    static const size_t strides[] = {1, 2, 3, 4, 8};
+    for (size_t a = 0; a < N_LANES; a++)
+        for (size_t i = 0; i < sizeof strides / sizeof *strides; i++) {
+            size_t n = lanes[a], per = strides[i];
+            float *total = made_room(n * per + 1, sizeof *total), *score = made_room(n + 20, sizeof *score),
+                  *score_ref = made_room(n, sizeof *score);
+            make_scores(total, n * per + 1);
+            guard(score, n + 20);
+            k->window_max(total + 1, per, n, score);
+            ref->window_max(total + 1, per, n, score_ref);
+            nct_test_same_bits("window_max", score_ref, score, n);
+            assert_written("window_max", score, 1, n + 20, 0, n);
+            for (size_t b = 0; b < n; b++) {
+                float top = -INFINITY;
+                for (size_t j = per * b; j <= per * (b + 1); j++)
+                    top = fmaxf(top, total[j]);
+                assert_true(score[b] == top);
+            }
+            free(total), free(score), free(score_ref);
+        }
+}
+
+static void test_window_max__is_of_a_block_and_the_window_before(void **state) {
+    (void)state;
+    each_rung(check_window_max);
+}
+
+static void check_above(const nct_kernels *ref, const nct_kernels *k) {
+    (void)ref;
+    for (size_t a = 0; a < N_LANES; a++) {
+        size_t n = lanes[a];
+        float *s = made_room(n, sizeof *s);
+        uint32_t *index = made_room(n + 1, sizeof *index);
+        make_scores(s, n);
+        for (int cut = -1; cut < 52; cut++) {
+            float least = cut < 0 ? -INFINITY : (float)cut * 0.125f;
+            size_t found = k->find_above(s, n, least, index), expected = 0;
+            assert_int_equal(k->count_above(s, n, least), found);
+            for (size_t j = 0; j < n; j++)
+                if (s[j] > least) {
+                    assert_true(expected < found && index[expected] == j);
+                    expected++;
+                }
+            assert_int_equal(expected, found);
+        }
+        free(s), free(index);
+    }
+}
+
+static void test_above__counts_and_names_the_larger_ones(void **state) {
+    (void)state;
+    each_rung(check_above);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_dots__are_near_ref_and_blind_to_neighbours),
         cmocka_unit_test(test_max__finds_the_largest_anywhere),
         cmocka_unit_test(test_exponentials__are_near_ref_and_stay_finite),
+        cmocka_unit_test(test_window_max__is_of_a_block_and_the_window_before),
+        cmocka_unit_test(test_above__counts_and_names_the_larger_ones),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

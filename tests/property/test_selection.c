@@ -62,24 +62,14 @@ static const double *pool(struct audit *a, int level, size_t layer, size_t kv_he
 
 /* Variance of a score's error, as attn/select.h states it. */
 static double variance(nct_kv_type type, const float *q, const double *k, size_t d) {
-    double products = 0, qq = 0, kk = 0, most_q = 0, most_k = 0;
+    double qq = 0, kk = 0, most_q = 0, most_k = 0;
     for (size_t i = 0; i < d; i++) {
-        products += q[i] * k[i] * (q[i] * k[i]);
         qq += (double)q[i] * q[i];
         kk += k[i] * k[i];
         most_q = fmax(most_q, fabs(q[i]));
         most_k = fmax(most_k, fabs(k[i]));
     }
-    switch (type) {
-    case NCT_KV_F16:
-        return products * 0x1p-22 / 3;
-    case NCT_KV_BF16:
-        return 2 * products * 0x1p-18 / 3;
-    case NCT_KV_Q8:
-        return (most_q * most_q * kk + most_k * most_k * qq) / (254.0 * 254 * 3);
-    default:
-        return 0;
-    }
+    return type == NCT_KV_Q8 ? (most_q * most_q * kk + most_k * most_k * qq) / (254.0 * 254 * 3) : 0;
 }
 
 /* Scores s [n] of one head and n keys, and the variances of their errors; returns the largest of these. */
@@ -92,7 +82,7 @@ static double score(const struct audit *a, const float *q, const double *keys, s
         s[j] = 0;
         for (size_t i = 0; i < d; i++)
             s[j] += (double)q[i] * k[i];
-        var[j] = variance(a->session->cache.k_type, q, k, d);
+        var[j] = variance(nct_pooled_type(a->session->cache.k_type), q, k, d);
         most = fmax(most, var[j]);
     }
     return most;
