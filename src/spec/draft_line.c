@@ -331,9 +331,9 @@ static void run_lazy(struct pass *k) {
                                       .x = l->x,
                                       .c = l->c,
                                       .room = l->room});
-    nct_linear_job kvq[] = {{&d->k, l->c, d->n_input, l->k, n_kv},
-                            {&d->v, l->c, d->n_input, l->v, n_kv},
-                            {&d->q, l->c, d->n_input, l->q, n_q}};
+    nct_linear_job kvq[] = {{&d->k, l->c, d->n_input, l->k, n_kv, NULL},
+                            {&d->v, l->c, d->n_input, l->v, n_kv, NULL},
+                            {&d->q, l->c, d->n_input, l->q, n_q, NULL}};
     nct_linear_run(&k->exec, kvq, k->whole ? 3 : 2, k->n);
     nct_pool_run(k->exec.pool, (int)k->n, position_row, k);
 }
@@ -347,10 +347,10 @@ static void run_whole(struct pass *k) {
     k->whole = true;
     run_lazy(k);
     attend(k);
-    nct_linear_run(&k->exec, &(nct_linear_job){&d->o, l->att, n_q, l->h, h}, 1, k->n);
+    nct_linear_run(&k->exec, &(nct_linear_job){&d->o, l->att, n_q, l->h, h, NULL}, 1, k->n);
     nct_pool_run(k->exec.pool, rows, middle_row, k);
-    nct_linear_job gate_up[] = {{&d->gate, l->h, h, l->gate, ffn}, {&d->up, l->h, h, l->up, ffn}};
-    nct_linear_job down = {&d->down, l->gate, ffn, l->h, h};
+    nct_linear_job gate_up[] = {{&d->gate, l->h, h, l->gate, ffn, NULL}, {&d->up, l->h, h, l->up, ffn, NULL}};
+    nct_linear_job down = {&d->down, l->gate, ffn, l->h, h, NULL};
     if (nct_linear_gates(&k->exec, &d->gate, &d->up, &d->down)) {
         nct_linear_run_gated(&k->exec, gate_up, &down, k->n);
     } else {

@@ -42,7 +42,7 @@ static void enter(const nct_draft_entry *e) {
     size_t n = e->draft->hidden;
     nct_draft_entry entry = *e;
     nct_pool_run(e->exec->pool, (int)e->n, concat_row, &entry);
-    nct_linear_run(e->exec, &(nct_linear_job){&e->draft->fc, e->c, 2 * n, e->x, n}, 1, e->n);
+    nct_linear_run(e->exec, &(nct_linear_job){&e->draft->fc, e->c, 2 * n, e->x, n, NULL}, 1, e->n);
     nct_pool_run(e->exec->pool, (int)e->n, norm_row, &entry);
 }
 

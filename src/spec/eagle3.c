@@ -22,7 +22,7 @@ static void enter(const nct_draft_entry *e) {
     nct_draft_entry entry = *e;
     if (e->target_row)
         nct_linear_run(e->exec,
-                       &(nct_linear_job){&e->draft->fc, e->target_row, e->stride, e->x, e->draft->hidden}, 1,
+                       &(nct_linear_job){&e->draft->fc, e->target_row, e->stride, e->x, e->draft->hidden, NULL}, 1,
                        e->n);
     nct_pool_run(e->exec->pool, (int)e->n, norm_row, &entry);
 }

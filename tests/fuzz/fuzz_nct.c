@@ -101,7 +101,7 @@ static void multiply(const nct_linear *l) {
         x[i] = (float)(i % 7) - 3;
     for (int exact = 0; exact < 2; exact++) {
         nct_exec exec = {.kernels = &kernels, .pool = pool, .scratch = &arena, .exact = exact};
-        nct_linear_run(&exec, &(nct_linear_job){l, x, n_cols, y, n_rows}, 1, ROWS);
+        nct_linear_run(&exec, &(nct_linear_job){l, x, n_cols, y, n_rows, NULL}, 1, ROWS);
         seen ^= y[ROWS * n_rows - 1] > 0;
     }
     nct_arena_close(&arena);

@@ -209,7 +209,7 @@ static void test_linear__products_are_right_in_both_modes(void **state) {
             nct_linear linear;
             static float y[BATCH * ROWS_MAX];
             assert_int_equal(nct_linear_open(&stored, b.pool, &linear, NULL), NCT_OK);
-            nct_linear_run(&b.exec, &(nct_linear_job){&linear, x, s->cols, y, s->rows}, 1, BATCH);
+            nct_linear_run(&b.exec, &(nct_linear_job){&linear, x, s->cols, y, s->rows, NULL}, 1, BATCH);
             bool quantized = !exact && s->group;
             for (size_t t = 0; t < BATCH; t++)
                 for (size_t r = 0; r < s->rows; r++) {
@@ -241,13 +241,13 @@ static void test_linear__a_row_has_the_same_bits_alone_and_in_company(void **sta
             nct_linear linear;
             open_bench(&b, 1, exact);
             assert_int_equal(nct_linear_open(&stored, b.pool, &linear, NULL), NCT_OK);
-            nct_linear_run(&b.exec, &(nct_linear_job){&linear, x, s->cols, all, s->rows}, 1, BATCH);
+            nct_linear_run(&b.exec, &(nct_linear_job){&linear, x, s->cols, all, s->rows, NULL}, 1, BATCH);
             close_bench(&b);
             open_bench(&b, 3, exact);
             for (size_t k = 0; k < sizeof sizes / sizeof *sizes; k++)
                 for (size_t t = 0; t < BATCH; t += sizes[k]) {
                     size_t n = BATCH - t < sizes[k] ? BATCH - t : sizes[k];
-                    nct_linear_run(&b.exec, &(nct_linear_job){&linear, x + t * s->cols, s->cols, some + t * s->rows, s->rows}, 1, n);
+                    nct_linear_run(&b.exec, &(nct_linear_job){&linear, x + t * s->cols, s->cols, some + t * s->rows, s->rows, NULL}, 1, n);
                     assert_memory_equal(some + t * s->rows, all + t * s->rows, n * s->rows * sizeof *all);
                 }
             nct_linear_close(&linear);
@@ -271,14 +271,14 @@ static void test_linear__shards_have_the_bits_of_the_whole(void **state) {
             make(s, &stored);
             open_bench(&b, 1, false);
             assert_int_equal(nct_linear_open(&stored, b.pool, &packed, NULL), NCT_OK);
-            nct_linear_run(&b.exec, &(nct_linear_job){&packed, x, s->cols, whole, s->rows}, 1, sizes[k / 3]);
+            nct_linear_run(&b.exec, &(nct_linear_job){&packed, x, s->cols, whole, s->rows, NULL}, 1, sizes[k / 3]);
             nct_pool_close(b.pool);
             nct_nodes_detect(2 + (int)i % 2, &nodes);
             nodes.bound = true;
             nct_pool_options options = {.n_threads = threads[k % 3], .nodes = &nodes};
             assert_int_equal(nct_pool_open_as(&options, &b.pool, NULL), NCT_OK);
             b.exec.pool = b.pool;
-            nct_linear_job job = {&packed, x, s->cols, sharded, s->rows};
+            nct_linear_job job = {&packed, x, s->cols, sharded, s->rows, NULL};
             nct_linear_run(&b.exec, &job, 1, sizes[k / 3]);
             assert_memory_equal(sharded, whole, sizes[k / 3] * s->rows * sizeof *whole);
             /* as a bundle holds them */
@@ -329,7 +329,7 @@ static void test_linear__jobs_of_one_call_equal_calls_of_their_own(void **state)
     assert_int_equal(nct_linear_open(&stored, b.pool, &coded, NULL), NCT_OK);
     make(&(struct shape){NCT_FORM_CODES4, 48, 256, 128, 8, false, false, true}, &stored);
     assert_int_equal(nct_linear_open(&stored, b.pool, &wide, NULL), NCT_OK);
-    nct_linear_job jobs[] = {{&coded, x, 256, y1, 64}, {&wide, x, 256, y2, 48}, {&two, x, 256, y3, 40}, {&four, x, 256, y4, 40}};
+    nct_linear_job jobs[] = {{&coded, x, 256, y1, 64, NULL}, {&wide, x, 256, y2, 48, NULL}, {&two, x, 256, y3, 40, NULL}, {&four, x, 256, y4, 40, NULL}};
     nct_linear_run(&b.exec, jobs, 4, 9);
     for (size_t j = 0; j < 4; j++) {
         nct_linear_job job = jobs[j];
@@ -370,8 +370,8 @@ static void test_linear__a_gated_branch_has_the_bits_of_its_parts(void **state) 
         assert_int_equal(nct_linear_open(&stored, b.pool, &up, NULL), NCT_OK);
         make(d, &stored);
         assert_int_equal(nct_linear_open(&stored, b.pool, &down, NULL), NCT_OK);
-        nct_linear_job gate_up[] = {{&gate, x, IN, gate_y, HIDDEN}, {&up, x, IN, up_y, HIDDEN}};
-        nct_linear_job last = {&down, gate_y, HIDDEN, parts, OUT};
+        nct_linear_job gate_up[] = {{&gate, x, IN, gate_y, HIDDEN, NULL}, {&up, x, IN, up_y, HIDDEN, NULL}};
+        nct_linear_job last = {&down, gate_y, HIDDEN, parts, OUT, NULL};
         nct_linear_run(&b.exec, gate_up, 2, n);
         for (size_t t = 0; t < n; t++)
             b.kernels.swiglu(gate_y + t * HIDDEN, up_y + t * HIDDEN, HIDDEN, gate_y + t * HIDDEN);
@@ -412,8 +412,8 @@ static void test_linear__gathered_rows_are_the_rows(void **state) {
             assert_int_equal(nct_linear_gather(&whole, row, n, bench.pool, &part, NULL), NCT_OK);
             assert_string_equal(part.label, whole.label);
             assert_int_equal(part.panels.n_rows, n);
-            nct_linear_run(&bench.exec, &(nct_linear_job){&whole, x, s->cols, all, s->rows}, 1, BATCH);
-            nct_linear_run(&bench.exec, &(nct_linear_job){&part, x, s->cols, some, n}, 1, BATCH);
+            nct_linear_run(&bench.exec, &(nct_linear_job){&whole, x, s->cols, all, s->rows, NULL}, 1, BATCH);
+            nct_linear_run(&bench.exec, &(nct_linear_job){&part, x, s->cols, some, n, NULL}, 1, BATCH);
             for (size_t r = 0; r < n; r++) {
                 nct_linear_row(&whole, (size_t)row[r], a, scratch);
                 nct_linear_row(&part, r, b, scratch);
@@ -460,7 +460,7 @@ static void test_linear__pieces_have_the_bits_of_the_whole(void **state) {
             make(s, &stored);
             open_bench(&b, 3, i % 2);
             assert_int_equal(nct_linear_open(&stored, b.pool, &linear, NULL), NCT_OK);
-            nct_linear_run(&b.exec, &(nct_linear_job){&linear, x, s->cols, whole, s->rows}, 1, sizes[k]);
+            nct_linear_run(&b.exec, &(nct_linear_job){&linear, x, s->cols, whole, s->rows, NULL}, 1, sizes[k]);
             memset(y, 0xff, sizeof y);
             b.arena.peak = 0;
             nct_linear_run_pieces(&b.exec, &linear, x, s->cols, sizes[k], take_piece, &p);
