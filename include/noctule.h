@@ -70,8 +70,9 @@ nct_status nct_engine_open(const char *path, const nct_engine_options *options, 
                            nct_error *err);
 void nct_engine_close(nct_engine *engine); /* NULL is fine */
 
-/** What plain numbers of a draft head are rounded to when it is loaded. What is stored as codes stays as it is. */
-typedef enum nct_draft_weights { NCT_DRAFT_STORED, NCT_DRAFT_INT8, NCT_DRAFT_INT4 } nct_draft_weights;
+/** What plain numbers of a draft head are rounded to when it is loaded; guesses need no more than 8 bits. What is stored as
+ *  codes stays as it is, and so does everything in exact mode. */
+typedef enum nct_draft_weights { NCT_DRAFT_INT8, NCT_DRAFT_STORED, NCT_DRAFT_INT4 } nct_draft_weights;
 
 /** What sessions guess with: a draft head (EAGLE or EAGLE-3), by its directory, and the list of tokens that it scores; or a
  *  small model with the target's vocabulary, by its path. */

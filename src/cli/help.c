@@ -186,7 +186,7 @@ static const nct_topic topics[] = {
      "  --drafter ngram   copies what followed when the last words stood in the text before\n"
      "  --draft DIR       an EAGLE or EAGLE-3 head made for the model, or a small model with its vocabulary\n"
      "  --freq FILE       the head scores these tokens alone (noctule freq counts them); --prompt-rows adds the prompt's\n"
-     "  -X spec.KEY=VALUE weights=stored|int8|int4 (what a head of plain numbers is rounded to), rows=N (the first N of\n"
+     "  -X spec.KEY=VALUE weights=int8|stored|int4 (what a head of plain numbers is rounded to), rows=N (the first N of\n"
      "                    the list), window=N (positions it looks back), residual_scale=X and logit_scale=X (of an EAGLE\n"
      "                    head, unless as trained), width=N (guesses after a token, with --spec N)\n"
      "\n"

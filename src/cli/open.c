@@ -207,7 +207,7 @@ static const struct {
     size_t offset; /* of an int: the word's place */
 } choices[] = {
     {"hugepages", {"auto", "on", "off"}, "hugepages=auto, on or off", offsetof(nct_knobs, huge)},
-    {"spec.weights", {"stored", "int8", "int4"}, "spec.weights=stored, int8 or int4", offsetof(nct_knobs, draft_weights)},
+    {"spec.weights", {"int8", "stored", "int4"}, "spec.weights=int8, stored or int4", offsetof(nct_knobs, draft_weights)},
 };
 
 enum {

@@ -206,13 +206,13 @@ void nct_engine_close(nct_engine *e) {
 nct_status nct_engine_load_draft(nct_engine *e, const nct_draft_source *source, nct_error *err) {
     const nct_drafter *drafter;
     static const nct_quant quant[] = {
-        [NCT_DRAFT_STORED] = NCT_QUANT_KEEP, [NCT_DRAFT_INT8] = NCT_QUANT_INT8, [NCT_DRAFT_INT4] = NCT_QUANT_INT4};
+        [NCT_DRAFT_INT8] = NCT_QUANT_INT8, [NCT_DRAFT_STORED] = NCT_QUANT_KEEP, [NCT_DRAFT_INT4] = NCT_QUANT_INT4};
     nct_draft_options options = {.list = source->list,
                                  .n_list = source->n_list > 0 ? (size_t)source->n_list : 0,
                                  .window = source->window > 0 ? (size_t)source->window : 0,
                                  .residual_scale = source->residual_scale,
                                  .logit_scale = source->logit_scale,
-                                 .quant = quant[source->weights],
+                                 .quant = e->exec.exact ? NCT_QUANT_KEEP : quant[source->weights],
                                  .vocab = e->vocab};
     if (e->drafter)
         return nct_fail(err, NCT_E_ARGUMENT, "%s: a draft is loaded already", source->path);

@@ -55,8 +55,8 @@ static void count(nct_tally *t, bool hit) {
 
 /* Guesses whose parent was accepted came true or not; of the others nothing is known. */
 static void count_children(nct_adapt *a, const nct_tree *tree, size_t node, int32_t chosen) {
-    size_t first = 0, at = depth_class(tree->depth[node] + 1u); /* the first child is the likeliest */
-    bool best = false, any = false;
+    size_t at = depth_class(tree->depth[node] + 1u);
+    bool asked = false, any = false;
     for (size_t i = node + 1; i < tree->n; i++) {
         if (tree->parent[i] != node)
             continue;
@@ -70,14 +70,11 @@ static void count_children(nct_adapt *a, const nct_tree *tree, size_t node, int3
         if (!nct_edge_is_model(tree->edge[i]) &&
             !(tree->also[i] && nct_edge_is_model((uint8_t)(tree->also[i] - 1))))
             continue; /* levels are the network's */
-        first = first ? first : i;
-        best |= hit && i == first;
+        asked = true;
         any |= hit;
     }
-    if (first) {
-        count(&a->best[at], best);
+    if (asked)
         count(&a->any[at], any);
-    }
 }
 
 static void fade(nct_tally *t, size_t n) {
@@ -99,7 +96,6 @@ static void shorten(nct_tally *t, size_t n) {
 static void notice_change(nct_adapt *a) {
     if (a->surprise * a->surprise > CHANGE * CHANGE * (a->surprise_variance + 1)) {
         shorten(a->edge, NCT_EDGES);
-        shorten(a->best, NCT_EDGE_DEPTHS);
         shorten(a->any, NCT_EDGE_DEPTHS);
         a->surprise = a->surprise_variance = 0;
     }
@@ -109,7 +105,6 @@ static void notice_change(nct_adapt *a) {
 
 static void count_round(nct_adapt *a, const nct_tree *tree, const nct_accepted *accepted) {
     fade(a->edge, NCT_EDGES);
-    fade(a->best, NCT_EDGE_DEPTHS);
     fade(a->any, NCT_EDGE_DEPTHS);
     for (size_t k = 0; k < accepted->n; k++)
         count_children(a, tree, accepted->node[k], accepted->token[k]);

@@ -65,8 +65,7 @@ typedef struct nct_passes {
 typedef struct nct_adapt {
     nct_cost cost;
 
-    /* by kind of guess; by depth, of the likeliest child of a node, and of its children together */
-    nct_tally edge[NCT_EDGES], best[NCT_EDGE_DEPTHS], any[NCT_EDGE_DEPTHS];
+    nct_tally edge[NCT_EDGES], any[NCT_EDGE_DEPTHS]; /* by kind of guess; by depth, of a node's children together */
     /* of late: hits beyond those believed in, and the variance of that */
     double surprise, surprise_variance;
     nct_passes pass;
@@ -121,7 +120,7 @@ nct_status nct_adapt_load(const char *name, const char *text, size_t n, nct_adap
  *       "cost": [[rows, c(rows) / c(1), standard deviation of its logarithm], ...],   all sizes, in order
  *       "pass": [plain steps that a draft takes to begin, those of each run of its network], 0 if not measured,
  *       "edges": [[kind, trials, hits], ...],                                         edge.h
- *       "best": [[trials, hits], ...], "any": [[trials, hits], ...],                  by depth
+ *       "any": [[trials, hits], ...],                                                 by depth, of all children
  *       "earned": plain steps that the next answer may risk,
  *       "pause": tokens, where guessing did not pay in the end, else 0} */
 nct_status nct_adapt_save(const nct_adapt *adapt, nct_bytes *text, nct_error *err);

@@ -27,7 +27,6 @@ static nct_status write_tallies(const nct_adapt *a, nct_bytes *text, nct_error *
             NCT_TRY(nct_bytes_printf(text, err, "%s[%zu, %.6g, %.6g]", comma(n++), i, a->edge[i].trials,
                                      a->edge[i].hits));
     NCT_TRY(nct_bytes_add_str(text, "]", err));
-    NCT_TRY(write_depths("best", a->best, text, err));
     return write_depths("any", a->any, text, err);
 }
 
@@ -129,7 +128,6 @@ static nct_status read_all(const char *name, const nct_json *json, nct_adapt *a,
                         name, VERSION);
     NCT_TRY(read_cost(name, nct_json_get(json, "cost"), &a->cost, err));
     NCT_TRY(read_edges(name, nct_json_get(json, "edges"), a->edge, err));
-    NCT_TRY(read_depths(name, "best", json, a->best, err));
     NCT_TRY(read_depths(name, "any", json, a->any, err));
     double pass[2];
     if (!numbers(nct_json_get(json, "pass"), pass, 2) || !within(pass[0], 0, RATIO_MAX) ||

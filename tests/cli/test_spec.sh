@@ -92,7 +92,7 @@ sed 's/.*"token_ids"//' out >ids
 same ids plain_ids "text should not depend on rows of the prompt"
 
 # experts: fewer rows of the list, a head rounded to codes, other scales, a short window
-for how in "spec.weights=int8" "spec.weights=int4" "spec.rows=3" "spec.window=8" "spec.logit_scale=1" "spec.residual_scale=0.2437" "spec.width=1"; do
+for how in "spec.weights=stored" "spec.weights=int4" "spec.rows=3" "spec.window=8" "spec.logit_scale=1" "spec.residual_scale=0.2437" "spec.width=1"; do
     run run -m "$NCT_TINY_MODEL" --json --raw --greedy -n 40 --draft "$head" --freq list --spec 6 -X "$how" "$text" </dev/null
     exits 0; silent
     sed 's/.*"token_ids"//' out >ids
@@ -105,7 +105,7 @@ head_bytes() {
 stored=$(head_bytes stored); int8=$(head_bytes int8); int4=$(head_bytes int4)
 holds "a rounded head should be smaller" test "$stored" -gt "$int8" -a "$int8" -gt "$int4"
 run run -X spec.weights=int2 x </dev/null
-exits 2; says "expected spec.weights=stored, int8 or int4"
+exits 2; says "expected spec.weights=int8, stored or int4"
 run run -X spec.logit_scale=0 x </dev/null
 exits 2; says "expected a number above 0"
 run run -X spec.rows=0 x </dev/null

@@ -49,7 +49,6 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     for (size_t i = 0; i < NCT_COST_SIZES; i++)
         check(isfinite(a.cost.ratio[i]) && a.cost.ratio[i] >= (i ? a.cost.ratio[i - 1] : 1));
     check_tallies(a.edge, NCT_EDGES);
-    check_tallies(a.best, NCT_EDGE_DEPTHS);
     check_tallies(a.any, NCT_EDGE_DEPTHS);
     nct_bytes text = {0};
     nct_adapt again;
