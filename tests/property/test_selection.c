@@ -161,12 +161,17 @@ static void compare(void *context, const nct_choice *c) {
     size_t p = (size_t)c->position, layer = (size_t)c->layer, kv_head = (size_t)c->kv_head,
            n = nct_level_count(sparse->fine, p + 1), n_coarse = nct_level_count(sparse->coarse, p + 1),
            differ = 0;
-    const float *q =
-        s->work.q + ((p - s->cache.length) * a->n_heads + kv_head * a->group) * s->cache.head_dim;
+    size_t d = s->cache.head_dim, t = p - s->cache.length;
+    float *q = malloc(a->group * d * sizeof *q);
     bool shaped = (size_t)c->n_blocks == sparse->budget && (size_t)c->n_first == sparse->init_blocks &&
                   (size_t)c->n_local == sparse->local_forced;
     double *room = malloc(4 * (n + 1) * sizeof *room), *total = room + 2 * (n + 1), *var = total + n + 1;
     struct scored *blocks = malloc((p / sparse->block + 1) * sizeof *blocks);
+    /* as a layer rotates and scales them in a place of its own */
+    memcpy(q, s->work.q + (t * a->n_heads + kv_head * a->group) * d, a->group * d * sizeof *q);
+    s->engine->kernels.rope(q, a->group, d, s->work.cos + t * (d / 2), s->work.sin + t * (d / 2));
+    for (size_t i = 0; i < a->group * d; i++)
+        q[i] *= 1.0f / sqrtf((float)d);
     lock(a);
     const double *fine = pool(a, 0, layer, kv_head, p), *coarse = pool(a, 1, layer, kv_head, p);
     unlock(a);
@@ -198,6 +203,7 @@ static void compare(void *context, const nct_choice *c) {
         a->nearest = fmax(a->nearest, apart / within);
     }
     unlock(a);
+    free(q);
     free(room);
     free(blocks);
 }
