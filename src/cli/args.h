@@ -74,6 +74,7 @@ typedef struct nct_args {
     int64_t progress;     /* nct_progress */
     bool stats, sources, dry_run, quiet, help;
     int64_t verbose; /* 0, 1, 2 */
+    const char *log_file, *cpus;
 
     bool script, no_history;             /* chat */
     const char *session;                 /* run, chat */

@@ -10,10 +10,10 @@
 #include "base/map.h"
 #include "cli/compose.h"
 #include "cli/constrain.h"
-#include "cli/host.h"
 #include "cli/input.h"
 #include "cli/open.h"
 #include "cli/overflow.h"
+#include "cli/places.h"
 
 enum { PATH_BYTES = 4096, HISTORY_BYTES = 16384 };
 #define TWICE_NS 1000000000u /* a second Ctrl-C within this leaves */
@@ -310,7 +310,7 @@ static int follow_script(nct_chat *c) {
 
 /* $XDG_STATE_HOME/noctule/history, its folders made; false if there is no place for it. */
 static bool history_path(const nct_cli *cli, char *buf, size_t n_buf) {
-    return !cli->args.no_history && !cli->args.script && nct_state_path("history", buf, n_buf) &&
+    return !cli->args.no_history && !cli->args.script && nct_place_path(NCT_PLACE_STATE, "history", buf, n_buf) &&
            nct_make_folders(buf, false);
 }
 

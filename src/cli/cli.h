@@ -3,6 +3,8 @@
 #ifndef NCT_CLI_CLI_H
 #define NCT_CLI_CLI_H
 
+#include <stdio.h>
+
 #include "base/bytes.h"
 #include "base/status.h"
 #include "cli/args.h"
@@ -28,12 +30,16 @@ typedef struct nct_cli {
     const nct_command *command; /* NULL: none was named */
     char **argv;                /* as main got it */
     nct_term term;
+    FILE *log;      /* of --log-file, or NULL */
     nct_bytes *said; /* errors are added here instead of printed: those of one item of many. NULL: printed */
     struct nct_settings *settings; /* of files (settings.h); NULL where none are read */
     char *error_text; /* [NCT_ERROR_TEXT] if not NULL, takes the text of the last error too */
 } nct_cli;
 
 enum { NCT_ERROR_TEXT = 1024 };
+
+/** Opens the file of --log-file, where that is given. It is exit 1 if it cannot be written. */
+int nct_log_open(nct_cli *cli);
 
 /** Prints an error of up to a few lines: what, why, what to type. Lines are separated by newlines in the
  *  text; the last ones begin with "try: ". As one JSON object with --error-format json. Returns `code`. */

@@ -9,10 +9,10 @@
 #include <unistd.h>
 
 #include "base/jsonc.h"
-#include "cli/settings.h"
-#include "cli/host.h"
 #include "cli/input.h"
 #include "cli/output.h"
+#include "cli/places.h"
+#include "cli/settings.h"
 
 /* ------------------------------------------------------------------ show, get */
 

@@ -13,16 +13,9 @@
 #include "base/cpu.h"
 #include "base/json.h"
 #include "base/map.h"
+#include "cli/places.h"
 
 enum { SCHEMA = 1, FILE_MOST = 16384 };
-
-bool nct_host_folder(char *buf, size_t n) {
-    const char *cache = getenv("XDG_CACHE_HOME"), *home = getenv("HOME");
-    int length = cache && *cache == '/' ? snprintf(buf, n, "%s/noctule", cache)
-                 : home && *home == '/' ? snprintf(buf, n, "%s/.cache/noctule", home)
-                                        : -1;
-    return length > 0 && (size_t)length < n;
-}
 
 /* A home may be shared by several hosts. */
 static bool find_file(const char *folder, const char *name, char *buf, size_t n) {
@@ -57,7 +50,7 @@ static bool take_host(const nct_json *json, nct_host *host) {
 
 bool nct_host_load(const char *name, nct_bytes *text) {
     char folder[PATH_MAX], path[PATH_MAX], held[FILE_MOST];
-    if (!nct_host_folder(folder, sizeof folder) || !find_file(folder, name, path, sizeof path))
+    if (!nct_place_path(NCT_PLACE_CACHE, "", folder, sizeof folder) || !find_file(folder, name, path, sizeof path))
         return false;
     int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
     if (fd < 0)
@@ -77,29 +70,6 @@ bool nct_host_read(nct_host *host) {
     return good;
 }
 
-bool nct_make_folders(const char *path, bool last) {
-    char folder[PATH_MAX];
-    int why = ENAMETOOLONG;
-    if (snprintf(folder, sizeof folder, "%s", path) >= (int)sizeof folder) {
-        errno = why;
-        return false;
-    }
-    for (char *end = strchr(folder + 1, '/'); end; end = strchr(end + 1, '/')) {
-        *end = 0;
-        if (mkdir(folder, 0700) != 0 && errno != EEXIST) /* seen at the last one */
-            why = errno;
-        *end = '/';
-    }
-    if (!last)
-        *strrchr(folder, '/') = 0;
-    else if (mkdir(folder, 0700) != 0)
-        why = errno;
-    if (nct_is_directory(folder))
-        return true;
-    errno = why;
-    return false;
-}
-
 static bool write_whole(const char *path, const nct_bytes *text) {
     char part[PATH_MAX];
     int length = snprintf(part, sizeof part, "%s.%ld", path, (long)getpid());
@@ -117,7 +87,7 @@ static bool write_whole(const char *path, const nct_bytes *text) {
 
 bool nct_host_store(const char *name, const nct_bytes *text) {
     char folder[PATH_MAX], path[PATH_MAX];
-    return nct_host_folder(folder, sizeof folder) && find_file(folder, name, path, sizeof path) &&
+    return nct_place_path(NCT_PLACE_CACHE, "", folder, sizeof folder) && find_file(folder, name, path, sizeof path) &&
            nct_make_folders(folder, true) && write_whole(path, text);
 }
 

@@ -11,14 +11,6 @@ typedef struct nct_host {
     bool by_bench; /* measured with a model, not derived from bandwidth */
 } nct_host;
 
-/** The folder of what is kept for this host: $XDG_CACHE_HOME/noctule or ~/.cache/noctule. False if there is no
- *  place. */
-bool nct_host_folder(char *buf, size_t n);
-
-/** Makes the folders above a path, and the path itself if `last`, for their owner only. False with errno if they are
- *  not there then. */
-bool nct_make_folders(const char *path, bool last);
-
 /** Reads and writes a small text of the host's own in that folder. False if there is none, or no place. */
 bool nct_host_load(const char *name, nct_bytes *text);
 bool nct_host_store(const char *name, const nct_bytes *text);

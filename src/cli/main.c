@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "cli/cli.h"
+#include "cli/processors.h"
 #include "cli/settings.h"
 
 static int group_main(nct_cli *cli);
@@ -374,6 +375,10 @@ int main(int argc, char **argv) {
     int code = nct_args_parse(&cli, asks_version ? 1 : argc, argv);
     if (code == NCT_EXIT_OK && !asks_version && !cli.args.help && takes_settings(&cli))
         code = nct_settings_apply(&cli);
+    if (code == NCT_EXIT_OK && !cli.args.help)
+        code = nct_log_open(&cli);
+    if (code == NCT_EXIT_OK && !cli.args.help && cli.args.cpus)
+        code = nct_use_processors(&cli, cli.args.cpus);
     if (code == NCT_EXIT_OK) {
         nct_term_set_color(&cli.term, cli.args.color);
         if (asks_version)
@@ -385,6 +390,8 @@ int main(int argc, char **argv) {
             code = cli.command ? cli.command->main(&cli) : nct_run_main(&cli);
         }
     }
+    if (cli.log)
+        fclose(cli.log);
     nct_args_close(&cli.args);
     nct_settings_close(&cli);
     return code;

@@ -20,6 +20,7 @@
 #include "base/room.h"
 #include "base/sha256.h"
 #include "cli/host.h"
+#include "cli/places.h"
 
 /* ------------------------------------------------------------------ which model */
 
@@ -37,12 +38,8 @@ static void program_folder(char *buf, size_t n_buf) {
 /* The i-th models folder in buf; false if there is none. */
 static bool models_folder(int i, char *buf, size_t n_buf) {
     static const char *const beside[] = {"../models", "../../models", "../share/noctule/models"};
-    if (i == 0) {
-        const char *data = getenv("XDG_DATA_HOME"), *home = getenv("HOME");
-        if (data && *data == '/')
-            return nct_path_join(buf, n_buf, data, "noctule/models");
-        return home && *home && nct_path_join(buf, n_buf, home, ".local/share/noctule/models");
-    }
+    if (i == 0)
+        return nct_place_path(NCT_PLACE_DATA, "models", buf, n_buf);
     if (i < 4) {
         char program[PATH_MAX];
         program_folder(program, sizeof program);
@@ -411,10 +408,9 @@ static nct_kv cache_type(int64_t own, int64_t both) {
 static bool names_folder(const nct_args *a) { return a->kv_dir && strcmp(a->kv_dir, "auto") != 0; }
 
 bool nct_pages_folder(const nct_cli *cli, char *buf, size_t n_buf) {
-    char home[PATH_MAX];
     if (names_folder(&cli->args))
         return snprintf(buf, n_buf, "%s", cli->args.kv_dir) < (int)n_buf;
-    return nct_host_folder(home, sizeof home) && nct_path_join(buf, n_buf, home, "kv");
+    return nct_place_path(NCT_PLACE_CACHE, "kv", buf, n_buf);
 }
 
 static void notice(void *context, nct_notice kind, const char *text) {

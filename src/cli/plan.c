@@ -95,6 +95,23 @@ static int take_config(plan *p) {
     return nct_say_error(p->cli, status == NCT_E_MEMORY ? NCT_EXIT_FAILURE : NCT_EXIT_MODEL, "%s", err.text);
 }
 
+/* The form that a checkpoint has a matrix in, where that is one that can be made up. */
+static void take_form(const plan *p, nct_role role, size_t n_rows, size_t n_cols, nct_madeup_form *form) {
+    static const struct {
+        bool known;
+        nct_madeup_form form;
+    } forms[] = {[NCT_FORM_F32] = {true, NCT_MADEUP_BFLOAT16},   [NCT_FORM_F16] = {true, NCT_MADEUP_FLOAT16},
+                 [NCT_FORM_BF16] = {true, NCT_MADEUP_BFLOAT16},  [NCT_FORM_CODES4] = {true, NCT_MADEUP_INT4},
+                 [NCT_FORM_CODES8] = {true, NCT_MADEUP_INT8},    [NCT_FORM_CODES2] = {false, NCT_MADEUP_INT4}};
+    nct_stored stored;
+    nct_unpacked unpacked;
+    if (nct_checkpoint_matrix(p->checkpoint, role, 0, n_rows, n_cols, &stored, NULL) != NCT_OK)
+        return;
+    if (stored.codec->describe(&stored, &unpacked, NULL) == NCT_OK && forms[unpacked.form].known)
+        *form = forms[unpacked.form].form;
+    nct_stored_close(&stored);
+}
+
 static int take_flags(plan *p) {
     enum { KEEP, INT8, INT4 };
     const nct_args *a = &p->cli->args;
@@ -106,6 +123,12 @@ static int take_flags(plan *p) {
                             .n_layers = p->config.n_layers};
     if (p->shape.layers == NCT_MADEUP_BFLOAT16 && a->quant_head == NCT_UNSET)
         p->shape.head = NCT_MADEUP_BFLOAT16;
+    const nct_config *c = &p->config;
+    if (p->checkpoint && a->quant == NCT_UNSET)
+        take_form(p, NCT_ROLE_O, c->hidden, c->n_heads * c->head_dim, &p->shape.layers);
+    if (p->checkpoint && a->quant_head == NCT_UNSET)
+        take_form(p, nct_checkpoint_has(p->checkpoint, NCT_ROLE_HEAD, 0) ? NCT_ROLE_HEAD : NCT_ROLE_EMBEDDING, c->n_vocab,
+                  c->hidden, &p->shape.head);
     int64_t most = (int64_t)(p->config.long_positions > p->config.max_positions ? p->config.long_positions
                                                                                 : p->config.max_positions);
     p->ctx = a->ctx == NCT_UNSET ? (most < 32768 ? most : 32768) : a->ctx;

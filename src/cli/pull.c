@@ -13,9 +13,9 @@
 #include "base/json.h"
 #include "base/map.h"
 #include "base/sha256.h"
-#include "cli/host.h"
 #include "cli/open.h"
 #include "cli/output.h"
+#include "cli/places.h"
 #include "cli/published.h"
 
 enum { FILES_MOST = 512, NAME_MOST = 200 };
@@ -280,12 +280,8 @@ static int finish(const pulling *p) {
 }
 
 static int find_folders(pulling *p) {
-    const char *data = getenv("XDG_DATA_HOME"), *home = getenv("HOME");
     char models[PATH_MAX - NAME_MOST];
-    int n = data && *data == '/' ? snprintf(models, sizeof models, "%s/noctule/models", data)
-            : home && *home == '/' ? snprintf(models, sizeof models, "%s/.local/share/noctule/models", home)
-                                   : -1;
-    if (n <= 0 || (size_t)n + 64 >= sizeof models)
+    if (!nct_place_path(NCT_PLACE_DATA, "models", models, sizeof models - 64))
         return nct_say_error(p->cli, NCT_EXIT_FAILURE, "no place for models: neither XDG_DATA_HOME nor HOME is set");
     snprintf(p->folder, sizeof p->folder, "%s/%s", models, p->model->name);
     snprintf(p->part, sizeof p->part, "%s/.%s.part", models, p->model->name); /* hidden: no model yet */

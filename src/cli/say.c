@@ -1,8 +1,12 @@
 #include "cli/cli.h"
 
+#include <errno.h>
+#include <fcntl.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
+#include <time.h>
+#include <unistd.h>
 
 #include "base/json.h"
 
@@ -60,6 +64,38 @@ static void print_lines(const char *text) {
     }
 }
 
+int nct_log_open(nct_cli *cli) {
+    const char *path = cli->args.log_file;
+    if (!path)
+        return NCT_EXIT_OK;
+    int fd = open(path, O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC, 0600);
+    cli->log = fd >= 0 ? fdopen(fd, "a") : NULL;
+    if (cli->log)
+        return NCT_EXIT_OK;
+    int code = nct_say_error(cli, NCT_EXIT_FAILURE, "%s cannot be written: %s", path, strerror(errno));
+    if (fd >= 0)
+        close(fd);
+    return code;
+}
+
+/* "2026-01-31T12:00:00Z 4711 warning: ...", its further lines indented; whole at once, as others may write there too. */
+static void keep(const nct_cli *cli, const char *kind, const char *text) {
+    char when[32];
+    time_t now = time(NULL);
+    struct tm utc;
+    nct_bytes line = {0};
+    if (!cli->log)
+        return;
+    strftime(when, sizeof when, "%FT%TZ", gmtime_r(&now, &utc));
+    nct_bytes_printf(&line, NULL, "%s %ld %s: ", when, (long)getpid(), kind);
+    for (; *text; text++)
+        nct_bytes_add_str(&line, *text == '\n' ? "\n  " : (char[]){*text, 0}, NULL);
+    nct_bytes_add_str(&line, "\n", NULL);
+    fputs(line.data ? line.data : "", cli->log);
+    fflush(cli->log);
+    nct_bytes_reset(&line);
+}
+
 int nct_say_error(const nct_cli *cli, int code, const char *fmt, ...) {
     char text[4096];
     va_list args;
@@ -68,6 +104,7 @@ int nct_say_error(const nct_cli *cli, int code, const char *fmt, ...) {
     va_end(args);
     if (cli->error_text)
         snprintf(cli->error_text, NCT_ERROR_TEXT, "%.1000s", text);
+    keep(cli, "error", text);
     if (cli->said) {
         nct_bytes_add_str(cli->said, text, NULL);
         return code;
@@ -83,26 +120,28 @@ int nct_say_error(const nct_cli *cli, int code, const char *fmt, ...) {
 }
 
 void nct_say_warning(const nct_cli *cli, const char *fmt, ...) {
-    if (cli->args.quiet)
-        return;
     char text[4096];
     va_list args;
     va_start(args, fmt);
     vsnprintf(text, sizeof text, fmt, args);
     va_end(args);
+    keep(cli, "warning", text);
+    if (cli->args.quiet)
+        return;
     nct_term_clear_line(&cli->term);
     fputs("noctule: warning: ", stderr);
     print_lines(text);
 }
 
 void nct_say_note(const nct_cli *cli, const char *fmt, ...) {
-    if (cli->args.quiet || (!cli->term.err_tty && cli->args.verbose < 1))
-        return;
     char text[4096];
     va_list args;
     va_start(args, fmt);
     vsnprintf(text, sizeof text, fmt, args);
     va_end(args);
+    keep(cli, "note", text);
+    if (cli->args.quiet || (!cli->term.err_tty && cli->args.verbose < 1))
+        return;
     nct_term_clear_line(&cli->term);
     fputs("noctule: ", stderr);
     print_lines(text);

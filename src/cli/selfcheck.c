@@ -9,9 +9,9 @@
 
 #include "base/cpu.h"
 #include "cli/bench.h"
-#include "cli/host.h"
 #include "cli/open.h"
 #include "cli/output.h"
+#include "cli/places.h"
 
 enum { PROMPT = 600, ANSWER = 64, MOST_BESIDE = 3 };
 
@@ -142,7 +142,7 @@ static int try_way(const check *k, way *w) {
 
 static void make_folder(check *k) {
     char cache[PATH_MAX - 64];
-    if (!nct_host_folder(cache, sizeof cache) || !nct_make_folders(cache, true))
+    if (!nct_place_path(NCT_PLACE_CACHE, "", cache, sizeof cache) || !nct_make_folders(cache, true))
         return;
     snprintf(k->folder, sizeof k->folder, "%s/selfcheck-XXXXXX", cache);
     if (!mkdtemp(k->folder))

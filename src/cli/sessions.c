@@ -13,20 +13,12 @@
 
 #include "base/json.h"
 #include "base/map.h"
-#include "cli/host.h"
 #include "cli/input.h"
+#include "cli/places.h"
 
 enum { SCHEMA = 1, TITLE_BYTES = 80, SLUG_BYTES = 32, SAME_DAY = 1000 };
 
 /* ------------------------------------------------------------------ places */
-
-bool nct_state_path(const char *below, char *buf, size_t n_buf) {
-    const char *state = getenv("XDG_STATE_HOME"), *home = getenv("HOME");
-    int n = state && *state == '/' ? snprintf(buf, n_buf, "%s/noctule/%s", state, below)
-            : home && *home        ? snprintf(buf, n_buf, "%s/.local/state/noctule/%s", home, below)
-                                   : -1;
-    return n > 0 && (size_t)n < n_buf;
-}
 
 /* A name is one part of a path, and nothing that a terminal or a list would trip over. */
 static bool may_be_name(const char *name) {
@@ -42,7 +34,7 @@ static bool may_be_name(const char *name) {
 static bool session_folder(const char *name, char *buf, size_t n_buf) {
     char below[16 + NCT_SESSION_NAME];
     snprintf(below, sizeof below, "sessions/%s", name);
-    return nct_state_path(below, buf, n_buf);
+    return nct_place_path(NCT_PLACE_STATE, below, buf, n_buf);
 }
 
 /* ------------------------------------------------------------------ a list */
@@ -95,7 +87,7 @@ int nct_kept_list(const nct_cli *cli, nct_kept_line **line, size_t *n) {
     size_t capacity = 0;
     *line = NULL;
     *n = 0;
-    DIR *dir = nct_state_path("sessions", folder, sizeof folder) ? opendir(folder) : NULL;
+    DIR *dir = nct_place_path(NCT_PLACE_STATE, "sessions", folder, sizeof folder) ? opendir(folder) : NULL;
     if (!dir)
         return NCT_EXIT_OK;
     nct_error err = {0};

@@ -23,9 +23,6 @@ typedef struct nct_kept {
     bool there;                  /* it was saved before */
 } nct_kept;
 
-/** $XDG_STATE_HOME/noctule or ~/.local/state/noctule, and what lies in it; false if there is no place. */
-bool nct_state_path(const char *below, char *buf, size_t n_buf);
-
 /** Takes the session of --session or --continue, or none (zeroed apart from cli): a name that cannot be one, a session
  *  that another process has, no session to continue are exit 2. */
 int nct_kept_take(const nct_cli *cli, nct_kept *kept);

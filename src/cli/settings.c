@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include "base/jsonc.h"
+#include "cli/places.h"
 
 #define PROJECT ".nct.json"
 enum { FILE_MOST = 1 << 20 };
@@ -27,13 +28,7 @@ struct nct_settings {
     nct_list texts; /* of numbers and knobs: owned */
 };
 
-bool nct_settings_path(char *buf, size_t n) {
-    const char *config = getenv("XDG_CONFIG_HOME"), *home = getenv("HOME");
-    int length = config && *config == '/' ? snprintf(buf, n, "%s/noctule/config.json", config)
-                 : home && *home == '/'   ? snprintf(buf, n, "%s/.config/noctule/config.json", home)
-                                          : -1;
-    return length > 0 && (size_t)length < n;
-}
+bool nct_settings_path(char *buf, size_t n) { return nct_place_path(NCT_PLACE_CONFIG, "config.json", buf, n); }
 
 /* ------------------------------------------------------------------ reading files */
 

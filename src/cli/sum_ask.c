@@ -12,15 +12,14 @@
 
 #include "base/map.h"
 #include "base/sha256.h"
-#include "cli/host.h"
+#include "cli/places.h"
 #include "cli/sessions.h"
 #include "cli/sum.h"
 
 /* ------------------------------------------------------------------ what was said before */
 
 static bool answers_folder(char *buf, size_t n_buf) {
-    char home[PATH_MAX];
-    return nct_host_folder(home, sizeof home) && nct_path_join(buf, n_buf, home, "sum");
+    return nct_place_path(NCT_PLACE_CACHE, "sum", buf, n_buf);
 }
 
 static bool answer_path(const nct_sum *s, const int32_t *ids, size_t n_ids, char *buf, size_t n_buf) {

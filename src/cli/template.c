@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "base/map.h"
+#include "cli/places.h"
 #include "cli/settings.h"
 
 static const char input_hole[] = "{{input}}", file_hole[] = "{{file}}", lang_hole[] = "{{lang}}";
@@ -13,16 +14,13 @@ static const char input_hole[] = "{{input}}", file_hole[] = "{{file}}", lang_hol
 /* ------------------------------------------------------------------ finding it */
 
 static bool find(const char *name, char *buf, size_t n_buf) {
-    const char *config = getenv("XDG_CONFIG_HOME"), *home = getenv("HOME");
     static const char *const endings[] = {"", ".txt"};
     if (strchr(name, '/') || nct_is_file(name))
         return snprintf(buf, n_buf, "%s", name) < (int)n_buf;
     for (size_t i = 0; i < sizeof endings / sizeof *endings; i++) {
-        int n = config && *config == '/'
-                    ? snprintf(buf, n_buf, "%s/noctule/templates/%s%s", config, name, endings[i])
-                    : snprintf(buf, n_buf, "%s/.config/noctule/templates/%s%s", home ? home : "", name,
-                               endings[i]);
-        if (n > 0 && (size_t)n < n_buf && nct_is_file(buf))
+        char below[PATH_MAX];
+        if (snprintf(below, sizeof below, "templates/%s%s", name, endings[i]) < (int)sizeof below &&
+            nct_place_path(NCT_PLACE_CONFIG, below, buf, n_buf) && nct_is_file(buf))
             return true;
     }
     return false;

@@ -19,6 +19,12 @@ run plan "$config" -c 4 --quant bf16
 exits 0; prints "layers bf16, head bf16"; prints "4 tokens"
 run plan "$plain" -c 64 --kv q8 --progress none
 exits 0; prints "fits"
+run convert "$plain" --head int8 -o held.nct -q
+exits 0
+run plan held.nct -c 64
+exits 0; prints "head int8" # as the file has it
+run plan held.nct -c 64 --head int4
+exits 0; prints "head int4"
 
 # ---- mistakes
 run plan

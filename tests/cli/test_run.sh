@@ -177,6 +177,21 @@ run run -t 1000 -n 2 x </dev/null
 exits 0; says "1000 threads asked"; says "--force-threads"
 run run -q -t 1000 -n 2 x </dev/null
 exits 0; silent
+# ---- a part of the processors; what -q hides is in the log all the same
+one=$(sed -n 's/^Cpus_allowed_list:[^0-9]*\([0-9]*\).*/\1/p' /proc/self/status)
+run run --cpus "$one" -q -t 2 --log-file log -n 2 x </dev/null
+exits 0; silent
+holds "one processor is left" grep -q " warning: 2 threads asked" log
+for list in x 1- 3-1 1,,2 0,4096; do
+    run run --cpus "$list" -n 2 x </dev/null
+    exits 2; says "--cpus wants processors"
+done
+run run --cpus 1023 -n 2 --log-file log x </dev/null
+exits 2; says "may not use processor 1023"
+holds "the log goes on, with a time" grep -q "^20..-..-..T..:..:..Z [0-9]* error: --cpus" log
+holds "and is private" test "$(stat -c %a log)" = 600
+run run --log-file /nonexistent/log -n 2 x </dev/null
+exits 1; says "/nonexistent/log cannot be written"
 run run -t 5 --force-threads -n 2 x </dev/null
 exits 0; silent
 run run --isa nosuch x </dev/null
