@@ -513,11 +513,16 @@ nct_status nct_answering_take(nct_answering *k, int32_t id, bool *over, nct_erro
 nct_status nct_answering_follow(nct_answering *k, const int32_t **ids, size_t *n_ids, bool *over, nct_error *err) {
     size_t had = k->f.answer->n_ids;
     *over = false;
+    *ids = NULL;
+    *n_ids = 0;
     k->k.err = err;
-    if (k->k.close)
-        NCT_TRY(put_closing(&k->k, over));
-    *n_ids = *over ? 0 : k->f.answer->n_ids - had;
-    *ids = *n_ids ? k->f.answer->ids + had : NULL;
+    if (!k->k.close)
+        return NCT_OK;
+    NCT_TRY(put_closing(&k->k, over));
+    if (!*over) {
+        *n_ids = k->f.answer->n_ids - had;
+        *ids = k->f.answer->ids + had;
+    }
     return NCT_OK;
 }
 

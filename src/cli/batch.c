@@ -12,8 +12,7 @@
 #include "cli/open.h"
 
 enum {
-    WIDTH =
-        8, /* of -np auto: beyond it a step takes as much longer as it does more; fits() bounds it by memory */
+    WIDTH = 8,          /* of -np auto: beyond it a step takes as much longer as it does more; fits() bounds it by memory */
     AHEAD = 32,         /* records that are looked at for what they have in common with others .. */
     WORTH_SHARING = 64, /* .. if it is so many tokens .. */
     PATIENCE = 64,      /* .. and so many others may go before one */

@@ -123,38 +123,38 @@ static nct_status write_openai(const nct_engine *engine, const nct_logprob *one,
     return status == NCT_OK ? nct_bytes_add_str(out, "]", err) : status;
 }
 
-nct_status nct_logprobs_write_openai(const nct_engine *engine, const nct_logprobs *l, nct_bytes *out,
-                                     nct_error *err) {
-    NCT_TRY(nct_bytes_add_str(out, "\"logprobs\":{\"content\":[", err));
-    for (size_t i = 0; i < l->n; i++) {
-        NCT_TRY(nct_bytes_add_str(out, i ? "," : "", err));
-        NCT_TRY(write_openai(engine, &l->chosen[i], out, err));
-        NCT_TRY(nct_bytes_add_str(out, ",\"top_logprobs\":[", err));
-        for (size_t k = 0; k < l->n_top && l->top[i * l->n_top + k].id >= 0; k++) {
-            NCT_TRY(nct_bytes_add_str(out, k ? "," : "", err));
-            NCT_TRY(write_openai(engine, &l->top[i * l->n_top + k], out, err));
-            NCT_TRY(nct_bytes_add_str(out, "}", err));
-        }
-        NCT_TRY(nct_bytes_add_str(out, "]}", err));
-    }
-    return nct_bytes_add_str(out, "]}", err);
-}
+/* Writes one without the brace that closes it. */
+typedef nct_status one_fn(const nct_engine *engine, const nct_logprob *one, nct_bytes *out, nct_error *err);
 
-nct_status nct_logprobs_write_json(const nct_engine *engine, const nct_logprobs *l, nct_bytes *out,
-                                   nct_error *err) {
-    NCT_TRY(nct_bytes_add_str(out, "\"logprobs\":[", err));
+/* [ .. ] of all chosen tokens, each with a list `top` of the likeliest in its place. */
+static nct_status write_all(const nct_engine *engine, const nct_logprobs *l, one_fn *write, const char *top,
+                            nct_bytes *out, nct_error *err) {
+    NCT_TRY(nct_bytes_add_str(out, "[", err));
     for (size_t i = 0; i < l->n; i++) {
         NCT_TRY(nct_bytes_add_str(out, i ? "," : "", err));
-        NCT_TRY(write_one(engine, &l->chosen[i], out, err));
-        NCT_TRY(nct_bytes_add_str(out, ",\"top\":[", err));
+        NCT_TRY(write(engine, &l->chosen[i], out, err));
+        NCT_TRY(nct_bytes_printf(out, err, ",\"%s\":[", top));
         for (size_t k = 0; k < l->n_top && l->top[i * l->n_top + k].id >= 0; k++) {
             NCT_TRY(nct_bytes_add_str(out, k ? "," : "", err));
-            NCT_TRY(write_one(engine, &l->top[i * l->n_top + k], out, err));
+            NCT_TRY(write(engine, &l->top[i * l->n_top + k], out, err));
             NCT_TRY(nct_bytes_add_str(out, "}", err));
         }
         NCT_TRY(nct_bytes_add_str(out, "]}", err));
     }
     return nct_bytes_add_str(out, "]", err);
+}
+
+nct_status nct_logprobs_write_openai(const nct_engine *engine, const nct_logprobs *l, nct_bytes *out,
+                                     nct_error *err) {
+    NCT_TRY(nct_bytes_add_str(out, "\"logprobs\":{\"content\":", err));
+    NCT_TRY(write_all(engine, l, write_openai, "top_logprobs", out, err));
+    return nct_bytes_add_str(out, "}", err);
+}
+
+nct_status nct_logprobs_write_json(const nct_engine *engine, const nct_logprobs *l, nct_bytes *out,
+                                   nct_error *err) {
+    NCT_TRY(nct_bytes_add_str(out, "\"logprobs\":", err));
+    return write_all(engine, l, write_one, "top", out, err);
 }
 
 /* In quotes, with newlines and their like spelled out. */

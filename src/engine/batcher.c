@@ -91,15 +91,9 @@ static nct_status open_store(nct_batcher *g, struct sequence *s, const nct_rope 
     s->store_rope = NULL;
     s->cache.length = s->n_kept = 0;
     nct_cache_trim(&s->cache, 0);
-    nct_store_options options = {.folder = g->folder,
-                                 .read = true,
-                                 .write = o->keep == NCT_KEEP_ALL,
-                                 .max_bytes = o->kv_max_bytes,
-                                 .min_seconds = o->kv_min_s,
-                                 .min_tokens = o->kv_min_tokens > 0 ? (size_t)o->kv_min_tokens : 0,
-                                 .when_asked = true,
-                                 .notice = o->notice,
-                                 .context = o->notice_context};
+    nct_store_options options = nct_session_files(o, o->keep);
+    options.folder = g->folder; /* o's is borrowed for the opening */
+    options.when_asked = true;
     NCT_TRY(nct_page_identity(g->engine, rope, &g->attend.sparse, &s->cache, &options.identity, err));
     NCT_TRY(nct_store_open(&options, &s->cache, g->engine->pool, &s->store, err));
     s->store_rope = rope;

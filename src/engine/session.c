@@ -15,21 +15,25 @@ enum {
     STEP_ROWS = 8,   /* so few rows are a step, which memory limits; more are a prompt, which arithmetic does */
 };
 
+nct_store_options nct_session_files(const nct_session_options *o, nct_keep keep) {
+    return (nct_store_options){.folder = o->kv_folder,
+                               .mapped = o->kv_mapped,
+                               .read = keep != NCT_KEEP_OFF,
+                               .write = keep == NCT_KEEP_ALL,
+                               .max_bytes = o->kv_max_bytes,
+                               .min_seconds = o->kv_min_s,
+                               .min_tokens = o->kv_min_tokens > 0 ? (size_t)o->kv_min_tokens : 0,
+                               .notice = o->notice,
+                               .context = o->notice_context};
+}
+
 /* Files of pages, if the options name a folder for them. What a prompt decides as a whole is no function of the tokens
  * before, so such pages are nobody's but the session's. */
 static nct_status open_store(nct_session *s, const nct_session_options *o, nct_error *err) {
     nct_keep keep = s->decide_by_prompt ? NCT_KEEP_OFF : o->keep;
     if (!o->kv_folder || (keep == NCT_KEEP_OFF && !o->kv_mapped))
         return NCT_OK;
-    nct_store_options options = {.folder = o->kv_folder,
-                                 .mapped = o->kv_mapped,
-                                 .read = keep != NCT_KEEP_OFF,
-                                 .write = keep == NCT_KEEP_ALL,
-                                 .max_bytes = o->kv_max_bytes,
-                                 .min_seconds = o->kv_min_s,
-                                 .min_tokens = o->kv_min_tokens > 0 ? (size_t)o->kv_min_tokens : 0,
-                                 .notice = o->notice,
-                                 .context = o->notice_context};
+    nct_store_options options = nct_session_files(o, keep);
     s->keeps = options.read || options.write;
     s->mapped = options.mapped;
     NCT_TRY(nct_page_identity(s->engine, s->work.rope, &s->attend.sparse, &s->cache, &options.identity, err));

@@ -54,6 +54,9 @@ typedef struct nct_session_terms {
 nct_status nct_session_settle(const nct_engine *engine, const nct_session_options *options, nct_session_terms *terms,
                               nct_error *err);
 
+/** What the options say of files of pages, kept as `keep` says; the identity is left to the caller. */
+nct_store_options nct_session_files(const nct_session_options *options, nct_keep keep);
+
 /** Makes room for n positions from `first` on. */
 nct_status nct_session_make_room(nct_session *session, size_t first, size_t n, nct_error *err);
 

@@ -115,6 +115,12 @@ find_model() {
     plain=$home/models/plain
 }
 
+# Records of batch [FILE...] without what may differ between two runs: times and what was cached; with attempts, how
+# often they were tried; with order, where they stood
+without_times() { sed 's/"timings":{[^}]*},//; s/"cached":[0-9]*/"cached":0/' "$@"; }
+without_attempts() { without_times "$@" | sed 's/"attempts":[0-9]*/"attempts":0/'; }
+without_order() { without_times "$@" | sed 's/"index":[0-9]*/"index":0/' | sort; }
+
 # on_terminal COMMAND: a shell command whose three streams are a terminal and that needs no keys; what it shows
 # is in `out` and `screen`
 on_terminal() {

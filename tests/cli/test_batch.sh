@@ -3,7 +3,6 @@
 find_model
 
 # without what differs from run to run
-strip() { sed 's/"timings":{[^}]*},//; s/"cached":[0-9]*/"cached":0/; s/"attempts":[0-9]*/"attempts":0/' "$@"; }
 # the text of a record as it stands in JSON
 text_of() { sed -n "s/^{\"id\":\"$1\",\"text\":\"\(\([^\"\\\\]\|\\\\.\)*\)\".*/\1/p" "$2"; }
 lines_in() {
@@ -42,8 +41,8 @@ for i in 0 1 10 23; do
 done
 for width in 1 8 17; do
     run $batch in.jsonl --temp 0.9 --seed 5 -np $width -o "w$width.jsonl"
-    strip sampled.jsonl | sort >a
-    strip "w$width.jsonl" | sort >b
+    without_attempts sampled.jsonl | sort >a
+    without_attempts "w$width.jsonl" | sort >b
     same a b "other texts with -np $width"
 done
 
@@ -55,8 +54,8 @@ seq 0 23 >b
 same a b "not in order"
 holds "the journal should be gone" test ! -e .ordered.jsonl.noctule-journal
 "$NOCTULE" $batch --temp 0.9 --seed 5 --ordered <in.jsonl 2>err >out
-strip out >a
-strip ordered.jsonl >b
+without_attempts out >a
+without_attempts ordered.jsonl >b
 same a b "stdout in order"
 
 # an output is not run over
@@ -84,7 +83,7 @@ says "another -o"
 same notes.txt before "somebody else's file was changed"
 
 # a kill at any moment loses nothing that was finished and repeats nothing; what was torn off is cut
-strip sampled.jsonl | sort >whole
+without_attempts sampled.jsonl | sort >whole
 for moment in 0.05 0.15 0.3; do
     rm -f killed.jsonl
     "$NOCTULE" $batch in.jsonl --temp 0.9 --seed 5 -np 2 -o killed.jsonl >/dev/null 2>&1 &
@@ -95,7 +94,7 @@ for moment in 0.05 0.15 0.3; do
     printf '{"id":"r0","te' >>killed.jsonl
     run $batch in.jsonl --temp 0.9 --seed 5 -np 2 -o killed.jsonl --resume
     exits 0
-    strip killed.jsonl | sort >a
+    without_attempts killed.jsonl | sort >a
     same a whole "after a kill at $moment and --resume"
     head -c "$(wc -c <part.jsonl)" killed.jsonl >a
     same a part.jsonl "what was finished before the kill at $moment"
@@ -353,10 +352,10 @@ shared="batch -m $plain turns.jsonl -n 3 --greedy --seed 1 -np 1 --stats --order
 run $shared --share off
 exits 0
 apart=$(computed 1)
-strip out >a
+without_attempts out >a
 run $shared
 together=$(computed 1)
-strip out >b
+without_attempts out >b
 same a b "other texts where beginnings are shared"
 holds "each beginning is computed once: $together tokens, not $apart" test $((together * 4)) -lt "$apart"
 run $shared --kv-dir pages --cache ro
@@ -364,7 +363,7 @@ holds "nothing is kept" test ! -e pages
 run $shared --kv-dir pages
 holds "what is common is kept" test "$(find pages -name '*.page' | wc -l)" -eq 2
 run $shared --kv-dir pages
-strip out >b
+without_attempts out >b
 same a b "other texts where beginnings come from files"
 holds "both come from files: $(computed 3) tokens" test "$(computed 3)" -gt $((together / 2)) -a "$(computed 1)" -lt $((together / 4))
 run $shared --kv-dir pages --cache off
@@ -376,17 +375,17 @@ printf '{"id":"a","prompt":"%s %s %s"}\n{"id":"b","prompt":"Tom %s %s"}\n' "$aga
 guessing="batch -m $plain again.jsonl -n 100 --ignore-eos --temp 0.7 --seed 2 --ordered --stats"
 run $guessing -np 1 --spec off
 says "0 guessed"
-strip out >a
+without_attempts out >a
 run $guessing -np 1 --spec 6 --drafter ngram
 holds "there were guesses" sh -c '! grep -qF " 0 guessed" err'
-strip out >b
+without_attempts out >b
 same a b "guesses change the text"
 run $guessing -np 1 --draft "$plain" --drafter model --spec 3
-strip out >b
+without_attempts out >b
 same a b "guesses of a model change the text"
 run $guessing -np 2 --spec 6
 says "0 guessed"
-strip out >b
+without_attempts out >b
 same a b "two together give other texts"
 for flag in --freq --prompt-rows; do
     run $batch $flag

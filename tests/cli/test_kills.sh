@@ -3,7 +3,6 @@
 . "$(dirname "$0")/lib.sh"
 find_model
 
-strip() { sed 's/"timings":{[^}]*},//; s/"cached":[0-9]*/"cached":0/; s/"attempts":[0-9]*/"attempts":0/' "$@"; }
 i=0
 while [ $i -lt 120 ]; do
     echo "{\"id\":\"r$i\",\"prompt\":\"Once upon a time number $i there was\"}"
@@ -14,7 +13,7 @@ from=$(date +%s%N)
 run $batch -o whole.jsonl
 took=$((($(date +%s%N) - from) / 1000000)) # ms
 exits 0
-strip whole.jsonl | sort >whole
+without_attempts whole.jsonl | sort >whole
 
 # a moment of the time that all takes, from the clock and the process; the same seed is of no use, as nobody else's load is
 random_ms() { od -An -N4 -tu4 /dev/urandom | awk -v most="$1" '{ print $1 % most }'; }
@@ -36,7 +35,7 @@ until [ $kills -ge 20 ]; do
     head -n "$whole_lines" killed.jsonl >b
     cmp -s a b || lost=$((lost + 1))
     if [ $ended -eq 0 ]; then # it was done before its time: begin anew
-        strip killed.jsonl | sort >a
+        without_attempts killed.jsonl | sort >a
         same a whole "after $kills kills"
         rm killed.jsonl
     fi
@@ -46,7 +45,7 @@ checks=$((checks + 1))
 [ $lost -eq 0 ] || fail "$last: a finished record was lost or changed $lost times"
 run $batch -o killed.jsonl --resume
 exits 0
-strip killed.jsonl | sort >a
+without_attempts killed.jsonl | sort >a
 same a whole "not what an undisturbed run writes"
 holds "nothing was done twice" test "$(wc -l <killed.jsonl)" -eq 120
 

@@ -6,7 +6,6 @@ find_model
 
 many=10000
 seq 1 $many | sed 's/.*/{"id":"r&","prompt":"item & of many"}/' >in.jsonl
-strip() { sed 's/"timings":{[^}]*},//; s/"cached":[0-9]*/"cached":0/' "$@"; }
 peak() { sed -n 's/^VmHWM:[^0-9]*\([0-9]*\) kB/\1/p' /proc/$1/status 2>/dev/null; }
 # a few dozen bytes for each record that is known of, and the granules that memory comes in
 may_grow=$((many * 100 / 1024 + 1024))
@@ -62,8 +61,8 @@ code=$?
 cp piped.jsonl out
 exits 0
 : >out
-strip file.jsonl | sort >a
-strip piped.jsonl | sort >b
+without_times file.jsonl | sort >a
+without_times piped.jsonl | sort >b
 same a b "a pipe gives something else than a file"
 sed 's/.*"index":\([0-9]*\).*/\1/' piped.jsonl >a
 seq 0 $((many - 1)) >b

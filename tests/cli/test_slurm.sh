@@ -75,7 +75,6 @@ while [ $i -lt 40 ]; do
     echo "{\"id\":\"r$i\",\"prompt\":\"Once upon a time number $i\"}"
     i=$((i + 1))
 done >in.jsonl
-strip() { sed 's/"timings":{[^}]*},//; s/"cached":[0-9]*/"cached":0/; s/"attempts":[0-9]*/"attempts":0/' "$@"; }
 run batch -m "$plain" in.jsonl -n 900 --ignore-eos --greedy --seed 1 -o whole.jsonl
 exits 0
 
@@ -113,8 +112,8 @@ done
 last="job array $job ($before records, then requeued: $requeued $how): $(cat log.*)"
 cat part.*.jsonl >out 2>err
 for task in 1 2 3 4; do holds "a part of task $task" test "$(wc -l <part.$task.jsonl)" -eq 10; done
-strip part.1.jsonl part.2.jsonl part.3.jsonl part.4.jsonl | sort >a
-strip whole.jsonl | sort >b
+without_attempts part.1.jsonl part.2.jsonl part.3.jsonl part.4.jsonl | sort >a
+without_attempts whole.jsonl | sort >b
 same a b "the parts are not what one command writes"
 if [ "$before" -lt 10 ]; then
     cat log.2 >err

@@ -28,20 +28,6 @@ static nct_session *open_session(const nct_test_model *model, int n_guess) {
     return s;
 }
 
-/* A head of the model's shape, made of random numbers. */
-static nct_test_head head_of(const nct_engine *e, nct_draft_kind kind) {
-    const nct_config *c = &e->model.config;
-    return (nct_test_head){.kind = kind,
-                           .seed = 9,
-                           .hidden = c->hidden,
-                           .intermediate = 64,
-                           .heads = c->n_heads,
-                           .kv_heads = c->n_kv_heads,
-                           .head_dim = c->head_dim,
-                           .vocab = c->n_vocab,
-                           .draft_vocab = kind == NCT_DRAFT_EAGLE3 ? c->n_vocab / 2 : 0};
-}
-
 static void play(nct_session *s, const int32_t *prompt, const nct_sampling *sampling, struct text t[3]) {
     static const int32_t said[] = {7, 3, 9, 7};
     NCT_ASSERT_OK(nct_session_feed(s, prompt, N_PROMPT, NULL, fault));
@@ -58,7 +44,7 @@ static void play(nct_session *s, const int32_t *prompt, const nct_sampling *samp
 
 /* A head is loaded once, and sessions find it. */
 static void load_head(const nct_test_model *model, nct_draft_kind kind) {
-    nct_test_head head = head_of(model->engine, kind);
+    nct_test_head head = nct_test_head_for(&model->engine->model.config, kind);
     const char *dir = nct_test_folder();
     nct_test_head_write(dir, &head);
     assert_null(nct_engine_drafter(model->engine));

@@ -193,15 +193,7 @@ static void test_guess__a_head_and_copies_change_no_text(void **state) {
         for (int with_list = slow(); with_list < 2; with_list++) {
             nct_test_model model;
             nct_test_model_open(&model, path, (nct_test_how){.n_threads = 2});
-            const nct_config *c = &model.engine->model.config;
-            nct_test_head head = {.kind = NCT_DRAFT_EAGLE,
-                                  .seed = 9,
-                                  .hidden = c->hidden,
-                                  .intermediate = 64,
-                                  .heads = c->n_heads,
-                                  .kv_heads = c->n_kv_heads,
-                                  .head_dim = c->head_dim,
-                                  .vocab = c->n_vocab};
+            nct_test_head head = nct_test_head_for(&model.engine->model.config, NCT_DRAFT_EAGLE);
             const char *dir = nct_test_folder(), *list = nct_test_path("%s/list.txt", dir);
             nct_test_head_write(dir, &head);
             nct_test_write(list, "3 5 7 9 11 13", 13);

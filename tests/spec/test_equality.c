@@ -175,17 +175,8 @@ static const char *with_small_blocks(const char *path) {
 
 /* A head of random numbers that fits. */
 static const char *random_head(const nct_engine *e, nct_draft_kind kind) {
-    const nct_config *c = &e->model.config;
     const char *dir = nct_test_folder();
-    nct_test_head head = {.kind = kind,
-                          .seed = 9,
-                          .hidden = c->hidden,
-                          .intermediate = 64,
-                          .heads = c->n_heads,
-                          .kv_heads = c->n_kv_heads,
-                          .head_dim = c->head_dim,
-                          .vocab = c->n_vocab,
-                          .draft_vocab = kind == NCT_DRAFT_EAGLE3 ? c->n_vocab / 2 : 0};
+    nct_test_head head = nct_test_head_for(&e->model.config, kind);
     nct_test_head_write(dir, &head);
     return dir;
 }

@@ -24,6 +24,18 @@ nct_test_head nct_test_head_make(nct_draft_kind kind) {
                            .draft_vocab = kind == NCT_DRAFT_EAGLE3 ? 200 : 0};
 }
 
+nct_test_head nct_test_head_for(const nct_config *c, nct_draft_kind kind) {
+    return (nct_test_head){.kind = kind,
+                           .seed = 9,
+                           .hidden = c->hidden,
+                           .intermediate = 64,
+                           .heads = c->n_heads,
+                           .kv_heads = c->n_kv_heads,
+                           .head_dim = c->head_dim,
+                           .vocab = c->n_vocab,
+                           .draft_vocab = kind == NCT_DRAFT_EAGLE3 ? c->n_vocab / 2 : 0};
+}
+
 /* ------------------------------------------------------------------ numbers */
 
 static bool is_norm(nct_draft_role role) {

@@ -29,6 +29,9 @@ typedef struct nct_test_head {
 /** A head of 128 x 256, 4 heads of 32 that share 2, 320 tokens, of which an EAGLE-3 head knows 200. */
 nct_test_head nct_test_head_make(nct_draft_kind kind);
 
+/** A head that fits a model, of random numbers; an EAGLE-3 head knows half of the tokens. */
+nct_test_head nct_test_head_for(const nct_config *target, nct_draft_kind kind);
+
 void nct_test_head_shape(const nct_test_head *head, nct_draft_role role, size_t *n_rows, size_t *n_cols);
 float nct_test_head_weight(const nct_test_head *head, nct_draft_role role, size_t row, size_t col);
 float nct_test_head_bias(const nct_test_head *head, size_t i);
