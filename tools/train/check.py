@@ -11,7 +11,7 @@ import torch
 import model
 import sparse
 import train
-from data import MASK
+from data import HEAVY, ID, MASK, WEIGHT
 
 
 def plain_choice(s, q, k, p):
@@ -55,7 +55,7 @@ def check_attention():
 
 
 def check_masks():
-    """Tokens with MASK are read and are no targets, nor is padding; the gradient of the loss is that of plain PyTorch."""
+    """Tokens with MASK are read and are no targets, nor is padding; answers count more; the gradient is that of plain PyTorch."""
     c = {**model.CONFIG, "vocab_size": 300, "hidden_size": 64, "num_attention_heads": 2, "num_key_value_heads": 1,
          "intermediate_size": 64, "num_hidden_layers": 2, "dim_model_base": 16}
     flat = torch.zeros(model.count(c))
@@ -64,13 +64,15 @@ def check_masks():
     row = torch.randint(1, 300, (2, 40), generator=torch.Generator().manual_seed(3))
     row[0, 30:] = 0
     row[1, 5:20] += MASK
+    row[1, 30:33] += HEAVY
     w = {n: t.clone().requires_grad_() for n, t in w.at.items()}
     loss = model.loss_sum(c, w, row, torch.float32)
     got = torch.autograd.grad(loss, [w["embed"], w["0.qkv"]])
-    h = model.hidden(c, w, row[:, :-1] % MASK, torch.float32)
+    h = model.hidden(c, w, row[:, :-1] & ID, torch.float32)
     keep = (row[:, 1:] != 0) & (row[:, 1:] < MASK)
-    want = torch.nn.functional.cross_entropy((h @ w["embed"].t())[keep], row[:, 1:][keep], reduction="sum")
-    assert abs(float(loss) - float(want)) < 1e-3 and int(keep.sum()) == 29 + 24
+    want = torch.nn.functional.cross_entropy((h @ w["embed"].t())[keep], (row[:, 1:] & ID)[keep], reduction="none")
+    want = (want * torch.where(row[:, 1:] & HEAVY != 0, WEIGHT, 1)[keep]).sum()
+    assert abs(float(loss) - float(want)) < 1e-3 * float(want) and int(keep.sum()) == 29 + 24
     for a, b in zip(got, torch.autograd.grad(want, [w["embed"], w["0.qkv"]])):
         assert (a - b).abs().max() < 1e-3 * b.abs().max()
 

@@ -6,8 +6,8 @@
 ROWS.npy is a uint16 array [rows, 1025]. A row is `<s>` and 1,024 tokens of running text that begins
 with a paragraph, encoded just as a prompt is: U+2581 in front. The next row begins with the
 paragraph the last one was cut in. A book ends with `</s>`, and the rest of its last row is zeros
-(`<unk>`), which are no targets, nor are tokens with bit 15 set (MASK), which mix.py makes. Row n of the file has as its half rows [0:513] and [512:1025], so the
-same rows serve lengths 512 and 1,024.
+(`<unk>`), which are no targets. The bits over ID are marks that mix.py makes: a token with MASK is no target, one with HEAVY
+counts WEIGHT times. Row n of the file has as its half rows [0:513] and [512:1025], so the same rows serve lengths 512 and 1,024.
 """
 import multiprocessing
 import os
@@ -18,7 +18,8 @@ import numpy as np
 import tokenizer
 
 LENGTH = 1024
-MASK = 0x8000
+MASK, HEAVY, ID = 0x8000, 0x4000, 0x1FFF
+WEIGHT = 6
 
 
 def rows_of_book(sp, text):

@@ -18,7 +18,7 @@ import torch
 
 import checkpoint
 import model
-from data import MASK
+from data import ID
 
 DAMP = 0.01
 
@@ -73,7 +73,7 @@ def main():
     rows, files = [], a.rows.split(",")
     for path in files:
         source = np.load(path, mmap_mode="r")
-        rows.append(source[np.linspace(0, len(source) - 1, a.count // len(files)).astype(int)].astype(np.int64) % MASK)
+        rows.append(source[np.linspace(0, len(source) - 1, a.count // len(files)).astype(int)].astype(np.int64) & ID)
     rows, quantized = torch.from_numpy(np.concatenate(rows)), {}
     used = rows[:, :-1] != 0
     used[:, :a.skip] = False

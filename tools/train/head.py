@@ -30,7 +30,7 @@ import torch.nn.functional as F
 import checkpoint
 import gptq
 import model
-from data import MASK
+from data import ID
 
 MATRICES = ("fc", "qkv", "o", "gate_up", "down")
 NORMS = {"norm_embedding": "input_norm1", "norm_hidden": "input_norm2",
@@ -269,7 +269,7 @@ def batch_at(a, rows, step):
             batch_at.order[source] = np.random.RandomState(a.seed + number).permutation(n)
         k = batch_at.order[source][k]
         out.append(rows[source][k // 2][512 * (k % 2):512 * (k % 2) + 513])
-    return torch.from_numpy(np.array(out, np.int64) % MASK)
+    return torch.from_numpy(np.array(out, np.int64) & ID)
 
 
 batch_at.number, batch_at.order = {}, {}
@@ -302,7 +302,7 @@ def main():
         step, tokens, spent = state["step"], state["tokens"], state["seconds"]
     else:
         rows = np.load(a.rows.split(",")[0], mmap_mode="r")
-        rows = rows[np.linspace(0, len(rows) - 1, a.begin_rows).astype(int)][:, :513].astype(np.int64) % MASK
+        rows = rows[np.linspace(0, len(rows) - 1, a.begin_rows).astype(int)][:, :513].astype(np.int64) & ID
         begin(c, weights, target, torch.from_numpy(rows).to(a.device), a.seed)
     if a.write:
         return write(a.write, c, weights, a.group)

@@ -3,13 +3,13 @@
 
     mix.py TEXT VOCAB RUN [--task-rows 8000] [--seed 1]     TEXT: the folder with the samples; RUN has train.npy
 
-Writes RUN/stories_valid.txt and RUN/{stories,instruct,chinese,tasks,short}.npy, uint16 [rows, 1025] as data.py does. Bit 15 of a number (MASK) says that
-the token is read but is no target: the numbers of needles cannot be foretold, nor can what a user asks.
+Writes RUN/stories_valid.txt and RUN/{stories,instruct,chinese,tasks,short}.npy, uint16 [rows, 1025] as data.py does. MASK says that the token is
+read but is no target: the numbers of needles cannot be foretold, nor can what a user asks. HEAVY are answers that the text holds.
 
     stories   TinyStories, as text and as answers to "Tell a story about ..."
     instruct  worked sums, one-sentence summaries of abstracts, self-instruct's seeds, as chat turns
     chinese   the histories
-    tasks     a text of books or of lines in which facts are hidden, then questions about them; a row is a task
+    tasks     a text of books or of lines in which facts are hidden, then questions about them, or something said again; a row is a task
     short     the same in half a row
 
 Facts come in many forms, over keys drawn from the books' words, and are asked for in a chat or by a sentence left open. What
@@ -25,7 +25,7 @@ import re
 import numpy as np
 
 import tokenizer
-from data import LENGTH, MASK
+from data import HEAVY, LENGTH, MASK
 
 HELD_BACK = 300  # stories at the end of the second sample, for measuring
 UNSEEN = set("amber basil cedar delta ember fjord garnet harbor indigo juniper kestrel lantern maple nectar onyx pepper quartz "
@@ -64,27 +64,26 @@ class Text:
     def __init__(self, sp):
         self.sp, self.ids = sp, []
 
-    def add(self, text, mask=False):
-        self.ids += [i | MASK if mask else i for i in self.sp.encode(text)]
+    def add(self, text, mark=0):
+        self.ids += [i | mark for i in self.sp.encode(text)]
         return self
 
     def put(self, *ids):
         self.ids += ids
         return self
 
-    def fact(self, form, n, k, v, mask_all, mask_value):
+    def fact(self, form, n, k, v, mark, mark_value):
         head, tail = form.replace("{n}", n).replace("{k}", k).split("{v}")
         space = " " if head.endswith(" ") else ""
-        self.add(head[:len(head) - len(space)], mask_all).add(space + v, mask_value).add(tail, mask_all)
+        self.add(head[:len(head) - len(space)], mark).add(space + v, mark_value).add(tail, mark)
         return self
 
-    def user(self, question, mask=False):
-        self.put(tokenizer.IM_START | MASK).add(" user\n", True).add(question, mask).put(tokenizer.IM_END | MASK).add(" \n", True)
-        return self.put(tokenizer.IM_START | MASK).add(" assistant\n", True)
+    def user(self, question, mark=0):
+        self.put(tokenizer.IM_START | MASK).add(" user\n", MASK).add(question, mark).put(tokenizer.IM_END | MASK).add(" \n", MASK)
+        return self.put(tokenizer.IM_START | MASK).add(" assistant\n", MASK)
 
-    def answer(self, text, last=True):
-        self.add(text).put(tokenizer.IM_END)
-        return self if last else self.add(" \n", True)
+    def answer(self, text, mark=0):
+        return self.add(text, mark).put(tokenizer.IM_END | mark)
 
 
 def pack(documents, rng):
@@ -226,7 +225,7 @@ class Tasks:
         for _ in range(count):
             n, k, v = noun if same else self.noun(zh), self.key(zh), self.value()
             form = form if same else self.pick(ZH_FACTS if zh else FACTS)
-            out.append((n, k, v, Text(self.sp).fact(form if zh else " " + form, n, k, v, False, True).ids))
+            out.append((n, k, v, Text(self.sp).fact(form if zh else " " + form, n, k, v, 0, MASK).ids))
         return out
 
     def head(self, chat):
@@ -234,9 +233,9 @@ class Tasks:
         head = Text(self.sp).put(tokenizer.BOS)
         if not chat:
             return head.add(" ").ids
-        head.put(tokenizer.IM_START | MASK).add(" user\n", True)
+        head.put(tokenizer.IM_START | MASK).add(" user\n", MASK)
         if self.rng.rand() < 0.7:
-            head.add(self.pick(INTROS) + "\n\n", True)
+            head.add(self.pick(INTROS) + "\n\n", MASK)
         return head.ids
 
     def questions(self, facts, chat, zh=False):
@@ -248,15 +247,15 @@ class Tasks:
             if chat:
                 ask = self.pick(ZH_ASKS if zh else ASKS).format(n=n, k=k)
                 if not tail:  # the text is part of the first turn
-                    t.add("\n\n" + ask, True).put(tokenizer.IM_END | MASK).add(" \n", True)
-                    t.put(tokenizer.IM_START | MASK).add(" assistant\n", True)
+                    t.add("\n\n" + ask, MASK).put(tokenizer.IM_END | MASK).add(" \n", MASK)
+                    t.put(tokenizer.IM_START | MASK).add(" assistant\n", MASK)
                 else:
-                    t.add(" \n", True).user(ask, True)
+                    t.add(" \n", MASK).user(ask, MASK)
                 full = self.rng.rand() < 0.25
-                t.answer(("%s的%s是%s。" if zh else "The %s of %s is %s.") % ((k, n, v) if zh else (n, k, v)) if full else v)
+                t.answer(("%s的%s是%s。" if zh else "The %s of %s is %s.") % ((k, n, v) if zh else (n, k, v)) if full else v, HEAVY)
             else:
                 t.add("\n" if self.rng.rand() < 0.7 else "\n\n")
-                t.fact(self.pick(ZH_OPEN if zh else OPEN), n, k, v, True, False).add("。" if zh else ".")
+                t.fact(self.pick(ZH_OPEN if zh else OPEN), n, k, v, MASK, HEAVY).add("。" if zh else ".")
             tail.append(t.ids)
         return tail
 
@@ -275,13 +274,13 @@ class Tasks:
         form, chat, known = self.pick(LINES), self.rng.rand() < 0.6, {}
         t = Text(self.sp).put(tokenizer.BOS)
         if chat:
-            t.put(tokenizer.IM_START | MASK).add(" user\n", True)
+            t.put(tokenizer.IM_START | MASK).add(" user\n", MASK)
         share = 0.4 + 0.4 * self.rng.rand()
         while len(t.ids) < share * length:
             k, v = self.key(), self.value()
             if k not in known:
                 known[k] = v
-                t.fact(form, "", k, v, True, True).add("\n", True)
+                t.fact(form, "", k, v, MASK, MASK).add("\n", MASK)
         first = True
         while True:
             k = list(known)[self.rng.randint(len(known))]
@@ -289,13 +288,13 @@ class Tasks:
             if chat:
                 ask = self.pick(LINE_ASKS).format(k=k)
                 if first:
-                    q.add("\n" + ask, True).put(tokenizer.IM_END | MASK).add(" \n", True)
-                    q.put(tokenizer.IM_START | MASK).add(" assistant\n", True)
+                    q.add("\n" + ask, MASK).put(tokenizer.IM_END | MASK).add(" \n", MASK)
+                    q.put(tokenizer.IM_START | MASK).add(" assistant\n", MASK)
                 else:
-                    q.add(" \n", True).user(ask, True)
-                q.answer(known[k])
+                    q.add(" \n", MASK).user(ask, MASK)
+                q.answer(known[k], HEAVY)
             else:
-                q.add("\n", True).fact(form, "", k, known[k], True, False)
+                q.add("\n", MASK).fact(form, "", k, known[k], MASK, HEAVY)
             if len(t.ids) + len(q.ids) > length:
                 return t.ids
             t.ids += q.ids
@@ -303,7 +302,7 @@ class Tasks:
 
     def follows(self, length):
         """Which word follows these in the text?"""
-        t, first = Text(self.sp).put(tokenizer.BOS, tokenizer.IM_START | MASK).add(" user\n", True), True
+        t, first = Text(self.sp).put(tokenizer.BOS, tokenizer.IM_START | MASK).add(" user\n", MASK), True
         hay = self.hay(int(length * (0.4 + 0.3 * self.rng.rand())))
         words = self.sp.decode(hay).split()[1:-1]
         t.ids += hay
@@ -312,11 +311,11 @@ class Tasks:
             q, ask = Text(self.sp), self.pick(["Which word follows \"%s\" in the text?", "What comes after \"%s\"?",
                                                "Which word comes next after \"%s\"?"]) % " ".join(words[i:i + 3])
             if first:
-                q.add("\n\n" + ask, True).put(tokenizer.IM_END | MASK).add(" \n", True)
-                q.put(tokenizer.IM_START | MASK).add(" assistant\n", True)
+                q.add("\n\n" + ask, MASK).put(tokenizer.IM_END | MASK).add(" \n", MASK)
+                q.put(tokenizer.IM_START | MASK).add(" assistant\n", MASK)
             else:
-                q.add(" \n", True).user(ask, True)
-            q.answer(words[i + 3].strip(".,;:!?\"“”()"))
+                q.add(" \n", MASK).user(ask, MASK)
+            q.answer(words[i + 3].strip(".,;:!?\"“”()"), HEAVY)
             if len(t.ids) + len(q.ids) > length:
                 return t.ids
             t.ids += q.ids
@@ -337,14 +336,23 @@ class Tasks:
             else:
                 who, thing = self.word().capitalize(), self.pick(["apples", "books", "coins", "cards", "eggs"])
                 ask, answer = "%s has %d %s and gets %d more. How many %s has %s?" % (who, a, thing, b, thing, who), a + b
-            one = Text(self.sp).put(tokenizer.BOS).user(ask, True).answer(str(answer)).ids
+            one = Text(self.sp).put(tokenizer.BOS).user(ask, MASK).answer(str(answer)).ids
             if len(out) + len(one) > length:
                 return out
             out += one
 
+    def again(self, length):
+        """Words in no order, numbers or a passage of a book, and the same again until the row is full."""
+        n, kind = self.rng.randint(16, length // 2), self.rng.randint(3)
+        some = self.hay(n) if kind == 0 else self.sp.encode(" ".join(
+            self.word() if kind == 1 else self.value() for _ in range(n)))[:n]
+        once = [i | MASK for i in some] + self.sp.encode("\n")
+        return ([tokenizer.BOS] + once + [i % MASK for i in once] * (length // n))[:length]
+
     def row(self, length):
         r = self.rng.rand()
-        make = self.found if r < 0.45 else self.lines if r < 0.83 else self.follows if r < 0.93 else self.sums
+        make = self.found if r < 0.40 else self.lines if r < 0.70 else self.again if r < 0.84 else \
+            self.follows if r < 0.92 else self.sums
         ids = make(length)[:length]
         return np.pad(np.array(ids, np.uint16), (0, length - len(ids)))
 

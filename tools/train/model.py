@@ -9,7 +9,7 @@ import math
 import torch
 import torch.nn.functional as F
 
-from data import MASK
+from data import HEAVY, ID, MASK, WEIGHT
 
 ORIGINAL_POSITIONS, POSITIONS = 512, 32768  # the first: the distances that rows without gaps are full of
 
@@ -101,19 +101,18 @@ class Norm(torch.autograd.Function):
 
 
 class Loss(torch.autograd.Function):
-    """Sum of -log p(target) over hidden [n, width] with tied output matrix; targets of 0 do not count.
+    """Sum of -log p(target) times weight over hidden [n, width] with tied output matrix; target and weight [n].
     Works in stretches of rows, and makes the gradients on the way."""
 
     @staticmethod
-    def forward(ctx, hidden, embed, target):
+    def forward(ctx, hidden, embed, target, weight):
         rows = 16384 if hidden.is_cuda else 1024
         total, gh, ge = 0.0, torch.empty_like(hidden), torch.zeros(embed.shape, device=hidden.device)
         for i in range(0, len(hidden), rows):
-            h, t = hidden[i:i + rows], target[i:i + rows]
+            h, t, keep = hidden[i:i + rows], target[i:i + rows], weight[i:i + rows]
             p = (h @ embed.t()).float()
             p.sub_(p.amax(1, keepdim=True)).exp_()  # much faster here than softmax
             p.div_(p.sum(1, keepdim=True))
-            keep = (t != 0).float()
             total -= (p.gather(1, t[:, None])[:, 0].clamp_min(1e-30).log() * keep).sum()
             if ctx.needs_input_grad[0]:
                 p.scatter_add_(1, t[:, None], torch.full((len(t), 1), -1.0, device=p.device))
@@ -126,7 +125,7 @@ class Loss(torch.autograd.Function):
     @staticmethod
     def backward(ctx, g):
         gh, ge = ctx.saved_tensors
-        return gh * g, ge * g, None
+        return gh * g, ge * g, None, None
 
 
 def rope_tables(c, positions):
@@ -193,12 +192,16 @@ def hidden(c, w, ids, compute=torch.bfloat16, linear=F.linear, positions=None, a
 
 
 def targets(rows):
-    """rows [batch, T + 1] with MASK bits -> the targets 1..T, 0 where none"""
+    """rows [batch, T + 1] with their marks -> the targets 1..T and what each counts, 0 where it is none"""
     t = rows[:, 1:]
-    return torch.where(t >= MASK, torch.zeros_like(t), t)
+    keep = ((t & ID != 0) & (t & MASK == 0)).float()
+    return t & ID, keep * torch.where(t & HEAVY != 0, WEIGHT, 1)
 
 
-def loss_sum(c, w, rows, compute=torch.bfloat16, positions=None):
-    """rows [batch, T + 1] -> the sum of the negative log-likelihood of its targets, in nats"""
-    h = hidden(c, w, rows[:, :-1] % MASK, compute, positions=positions)
-    return Loss.apply(h.reshape(-1, h.shape[-1]), w["embed"], targets(rows).reshape(-1))
+def loss_sum(c, w, rows, compute=torch.bfloat16, positions=None, only=None):
+    """rows [batch, T + 1] -> the sum of the negative log-likelihood of its targets, in nats times what each counts;
+    only: weights [batch, T] in place of these"""
+    h = hidden(c, w, rows[:, :-1] & ID, compute, positions=positions)
+    target, weight = targets(rows)
+    return Loss.apply(h.reshape(-1, h.shape[-1]), w["embed"], target.reshape(-1),
+                      (weight if only is None else only).reshape(-1))

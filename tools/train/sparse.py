@@ -16,7 +16,7 @@ import torch.nn.functional as F
 import mix
 import model
 import tokenizer
-from data import MASK
+from data import ID, MASK
 
 WINDOW = 1024
 LENGTHS = (4, 8, 16, 32)  # windows of a document
@@ -89,7 +89,7 @@ class Documents:
         for i in range(self.n):
             facts = self.facts(1 + rng.randint(3)) if rng.rand() < 0.3 else []
             ids.append((head if i == 0 else []) + self.tasks.hide([f[3] for f in facts], WINDOW - (len(head) if i == 0 else 0)))
-        self.head, self.ids = head, torch.tensor(ids) % MASK
+        self.head, self.ids = head, torch.tensor(ids) & ID
         layers = c["num_hidden_layers"]
         kept = [([], []) for _ in range(layers)]
 
@@ -108,11 +108,11 @@ class Documents:
         out = []
         for _ in range(count):
             k, v = self.tasks.key(), self.tasks.value()
-            out.append((self.noun, k, v, mix.Text(self.tasks.sp).fact(" " + self.form, self.noun, k, v, False, True).ids))
+            out.append((self.noun, k, v, mix.Text(self.tasks.sp).fact(" " + self.form, self.noun, k, v, 0, MASK).ids))
         return out
 
     def loss_sum(self, c, w, step):
-        """-> the sum of the losses of the end of the document, how many targets it has"""
+        """-> the sum of the losses of the end of the document, and what its targets count"""
         if self.made != step // self.a.refresh:
             self.begin(c, w, step // self.a.refresh)
         rng = self.tasks.rng = np.random.RandomState((self.a.seed * 104729 + step * 64 + self.rank) % (1 << 32))
@@ -134,7 +134,7 @@ class Documents:
             live.append((k, v))
             return model.attend(q, k, v)
 
-        model.hidden(c, w, windows % MASK, compute, positions=at.to(device), attention=keep)
+        model.hidden(c, w, windows & ID, compute, positions=at.to(device), attention=keep)
         where = torch.tensor(slots, device=device)
 
         def attention(n, q, k, v):
@@ -142,7 +142,7 @@ class Documents:
                      for old, new, own in zip(self.kept[n], live[n], (k, v))]
             return attend(c["sparse_config"], q[0], *whole, self.n * WINDOW)[None]
 
-        h = model.hidden(c, w, row[:, :-1] % MASK, compute, attention=attention,
+        h = model.hidden(c, w, row[:, :-1] & ID, compute, attention=attention,
                          positions=torch.arange(END, device=device) + self.n * WINDOW)
-        t = model.targets(row).reshape(-1)
-        return model.Loss.apply(h.reshape(-1, h.shape[-1]), w["embed"], t), max(1, int((t != 0).sum()))
+        target, weight = (t.reshape(-1) for t in model.targets(row))
+        return model.Loss.apply(h.reshape(-1, h.shape[-1]), w["embed"], target, weight), max(1, float(weight.sum()))

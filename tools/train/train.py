@@ -30,7 +30,7 @@ import model
 import sparse
 
 FIELDS = ["step", "tokens", "seconds", "lr", "loss", "valid_books", "valid_tasks", "found", "tokens_per_second"]
-MIX = "train=0.6,stories=0.1,instruct=0.05,chinese=0.04,tasks=0.21"
+MIX = "train=0.42,stories=0.1,instruct=0.05,chinese=0.03,tasks=0.4"
 
 
 def arguments():
@@ -182,9 +182,10 @@ def work(rank, a, shared, gate):
             with torch.no_grad():
                 for kind, rows in enumerate(chosen):
                     rows = torch.from_numpy(rows.astype(np.int64)).to(device)
-                    numbers[2 + 16 * kind + rank] = sum(float(model.loss_sum(c, half, rows[i:i + 4]))
+                    only = (model.targets(rows)[1] > kind).float()  # of tasks the answers alone
+                    numbers[2 + 16 * kind + rank] = sum(float(model.loss_sum(c, half, rows[i:i + 4], only=only[i:i + 4]))
                                                         for i in range(0, len(rows), 4))
-                    numbers[10 + 16 * kind + rank] = int((model.targets(rows) != 0).sum())
+                    numbers[10 + 16 * kind + rank] = float(only.sum())
         if done >= 1:
             gate.wait()
             if rank == 0:
@@ -193,7 +194,7 @@ def work(rank, a, shared, gate):
                 save(a, shared, step, tokens, seconds)
             return
         batch, positions = (t.to(device) for t in batches.at(step, done >= a.long_from))
-        n = int((model.targets(batch) != 0).sum())
+        n = float(model.targets(batch)[1].sum())
         loss = model.loss_sum(c, half, batch, positions=positions)
         (loss / max(n, 1)).backward()
         if done >= a.sparse_from:
