@@ -4,9 +4,9 @@ find_model
 export NOCTULE_MODEL="$model"
 
 # ---- events
-run run --greedy -n 12 Hello </dev/null
+run run --greedy --ignore-eos -n 12 Hello </dev/null
 cp out plain.txt
-run run --greedy -n 12 --format events Hello </dev/null
+run run --greedy --ignore-eos -n 12 --format events Hello </dev/null
 exits 0; silent
 holds "begins with start" sh -c 'head -n 1 out | grep -q "^{\"event\":\"start\",\"model\""'
 holds "ends with done" sh -c 'tail -n 1 out | grep -q "^{\"event\":\"done\",\"id\".*\"finish_reason\":\"length\""'
@@ -16,11 +16,11 @@ sed -n 's/^{"event":"delta","text":"\(.*\)"}$/\1/p' out | tr -d '\n' | sed 's/\\
 tr -d '\n' <plain.txt >a
 tr -d '\n' <joined >b
 same a b "the pieces are the answer"
-run run --greedy -n 2 --format events --fail-on-length Hello </dev/null
+run run --greedy --ignore-eos -n 2 --format events --fail-on-length Hello </dev/null
 exits 6; prints '{"event":"error","exit":6,"message":"the answer was cut'
 
 # ---- probabilities
-run run --greedy -n 6 --json --logprobs 3 Hello </dev/null
+run run --greedy --ignore-eos -n 6 --json --logprobs 3 Hello </dev/null
 exits 0; silent
 python=$(command -v python3) || python=
 if [ -n "$python" ]; then
@@ -39,11 +39,11 @@ P
     holds "of each token, the likeliest first" "$python" check.py
 fi
 cp out cached
-run run --greedy -n 6 --json --logprobs 3 --spec 4 Hello </dev/null
+run run --greedy --ignore-eos -n 6 --json --logprobs 3 --spec 4 Hello </dev/null
 sed 's/.*"logprobs"/"logprobs"/' cached >a
 sed 's/.*"logprobs"/"logprobs"/' out >b
 same a b "guessing changes none of them"
-run run --greedy -n 6 --logprobs 2 Hello </dev/null
+run run --greedy --ignore-eos -n 6 --logprobs 2 Hello </dev/null
 exits 0; says " of "
 holds "a line a token" test "$(wc -l <err)" -eq 6
 
@@ -99,10 +99,13 @@ run run --greedy -n 4 -T ./bare.txt </dev/null
 exits 0
 
 # ---- extraction
-run run --greedy -n 12 -x Hello </dev/null
+run run --greedy --ignore-eos -n 12 -x Hello </dev/null
 exits 0; says "no fenced block"; same out plain.txt "without a block all is printed"
 printf '```c\nint main(void) {}\n' >begin
-run run --greedy -n 1 -x --assistant "$(printf '```c\nint main(void) {}\n```\n')" Hello </dev/null
+run run --greedy -n 1 -x --assistant '```c
+int main(void) {}
+```
+' Hello </dev/null
 exits 0; silent
 printf 'int main(void) {}\n' >block
 same out block "the first block alone"
@@ -112,7 +115,7 @@ exits 2
 # ---- times
 run run --max-time 1ms Hello </dev/null
 exits 1; says "ran out while the prompt was read"
-run run --max-time 5m --greedy -n 12 Hello </dev/null
+run run --max-time 5m --greedy --ignore-eos -n 12 Hello </dev/null
 exits 0; same out plain.txt "time enough changes nothing"
 
 # ---- kill -USR1 asks how far it has come

@@ -4,7 +4,7 @@ find_model
 export NOCTULE_MODEL="$model"
 
 # ---- JSON: one line, the stated keys
-run run --json -n 5 --seed 7 --temp 0.5 "Once upon a time" </dev/null
+run run --json -n 5 --ignore-eos --seed 7 --temp 0.5 "Once upon a time" </dev/null
 exits 0; silent
 holds "is one line" test "$(wc -l <out)" -eq 1
 for key in '"id":"r-' '"text":"' '"thinking":null' '"finish_reason":"' '"truncated":' '"model":{"name":"chatty","quant":"' \
@@ -68,11 +68,11 @@ run run -n 20 --greedy --raw --stop "$(printf '%s' "$whole" | tail -c 3)never" "
 same out greedy "what only begins a stop string should be printed"
 
 # ---- length
-run run --json -n 3 x </dev/null
+run run --json -n 3 --ignore-eos x </dev/null
 exits 0; prints '"finish_reason":"length"'; prints '"truncated":true'; prints '"completion":3'
-run run -n 3 --fail-on-length x </dev/null
+run run -n 3 --ignore-eos --fail-on-length x </dev/null
 exits 6; says "cut after 3 tokens"
-run run -n 3 --fail-on-length -o out.txt x </dev/null
+run run -n 3 --ignore-eos --fail-on-length -o out.txt x </dev/null
 exits 6
 holds "no file after exit 6" sh -c '! test -e out.txt && ! test -e out.txt.part'
 run run --json --raw --ignore-eos "Once upon a time" </dev/null

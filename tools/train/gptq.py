@@ -36,6 +36,16 @@ def choose_scales(w, size, group):
     return best
 
 
+def scales_of(w, group):
+    """w [out, in], a tensor -> the scales of least squared error, spread to [out, in]"""
+    s = choose_scales(w.detach().cpu().numpy(), np.ones(w.shape[1]), group).astype(np.float32)
+    return torch.from_numpy(s).to(w.device).repeat_interleave(group, 1)
+
+
+def rounded(w, scales):
+    return (w / scales).round_().clamp_(-8, 7).mul_(scales)
+
+
 def quantize(w, h, group):
     """w [out, in], h [in, in] -> codes [out, in] around 8, scales [out, in / group]"""
     w, n = w.astype(np.float64), w.shape[1]

@@ -3,13 +3,14 @@
 
     mix.py TEXT VOCAB RUN [--task-rows 8000] [--seed 1]     TEXT: the folder with the samples; RUN has train.npy
 
-Writes RUN/stories_valid.txt and RUN/{stories,instruct,chinese,tasks,short}.npy, uint16 [rows, 1025] as data.py does. MASK says that the token is
-read but is no target: the numbers of needles cannot be foretold, nor can what a user asks. HEAVY are answers that the text holds.
+Writes RUN/stories_valid.txt and RUN/{stories,instruct,chinese,again,tasks,short}.npy, uint16 [rows, 1025] as data.py does. MASK says that the token is
+read but is no target: hidden facts cannot be foretold, nor can what a user asks. HEAVY are answers that the text holds.
 
     stories   TinyStories, as text and as answers to "Tell a story about ..."
     instruct  worked sums, one-sentence summaries of abstracts, self-instruct's seeds, as chat turns
     chinese   the histories
-    tasks     a text of books or of lines in which facts are hidden, then questions about them, or something said again; a row is a task
+    again     passages, words in no order, numbers and tokens drawn by chance, each said two to four times
+    tasks     a text of books or of lines in which facts are hidden, then questions about them; a row is a task
     short     the same in half a row
 
 Facts come in many forms, over keys drawn from the books' words, and are asked for in a chat or by a sentence left open. What
@@ -18,6 +19,7 @@ keys: with these forms the model is measured.
 """
 import argparse
 import json
+import math
 import multiprocessing
 import os
 import re
@@ -158,6 +160,25 @@ def chinese(sp, text_dir, rng):
     return pack(out, rng)
 
 
+def again(tasks, n_rows):
+    """-> rows of short pieces that are said again: what teaches to copy"""
+    rng, n_pieces = tasks.rng, tokenizer.N_PIECES
+    often = np.bincount(np.asarray(tasks.books[:4000]).reshape(-1), minlength=n_pieces)[:n_pieces].astype(float)
+    often[:300] *= 0.2  # bytes and what stands before the words
+    often = often ** 0.5 / (often ** 0.5).sum()
+    out = np.zeros((n_rows, LENGTH + 1), np.uint16)
+    for row in out:
+        for half in (0, LENGTH // 2):
+            ids = []
+            while len(ids) < LENGTH // 2:
+                n, kind = int(math.exp(rng.uniform(math.log(8), math.log(220)))), rng.randint(4)
+                some = tasks.hay(n) if kind == 0 else rng.choice(n_pieces, n, p=often).tolist() if kind == 3 else \
+                    tasks.sp.encode(" ".join(tasks.word() if kind == 1 else tasks.value() for _ in range(n)))[:n]
+                ids += [tokenizer.BOS] + [i | MASK for i in some] + some * rng.randint(1, 4)
+            row[half:half + LENGTH // 2] = ids[:LENGTH // 2]
+    return out
+
+
 # ---------------------------------------------------------------- tasks
 
 class Tasks:
@@ -225,7 +246,7 @@ class Tasks:
         for _ in range(count):
             n, k, v = noun if same else self.noun(zh), self.key(zh), self.value()
             form = form if same else self.pick(ZH_FACTS if zh else FACTS)
-            out.append((n, k, v, Text(self.sp).fact(form if zh else " " + form, n, k, v, 0, MASK).ids))
+            out.append((n, k, v, Text(self.sp).fact(form if zh else " " + form, n, k, v, MASK, MASK).ids))
         return out
 
     def head(self, chat):
@@ -238,10 +259,10 @@ class Tasks:
             head.add(self.pick(INTROS) + "\n\n", MASK)
         return head.ids
 
-    def questions(self, facts, chat, zh=False):
-        """-> a list of ids for each fact in a shuffled order, to follow the text one after another."""
+    def questions(self, facts, chat, zh=False, order=None):
+        """-> a list of ids for each fact in a shuffled order or this one, to follow the text one after another."""
         tail = []
-        for i in self.rng.permutation(len(facts)):
+        for i in self.rng.permutation(len(facts)) if order is None else order:
             n, k, v, _ = facts[i]
             t = Text(self.sp)
             if chat:
@@ -341,18 +362,9 @@ class Tasks:
                 return out
             out += one
 
-    def again(self, length):
-        """Words in no order, numbers or a passage of a book, and the same again until the row is full."""
-        n, kind = self.rng.randint(16, length // 2), self.rng.randint(3)
-        some = self.hay(n) if kind == 0 else self.sp.encode(" ".join(
-            self.word() if kind == 1 else self.value() for _ in range(n)))[:n]
-        once = [i | MASK for i in some] + self.sp.encode("\n")
-        return ([tokenizer.BOS] + once + [i % MASK for i in once] * (length // n))[:length]
-
     def row(self, length):
         r = self.rng.rand()
-        make = self.found if r < 0.40 else self.lines if r < 0.70 else self.again if r < 0.84 else \
-            self.follows if r < 0.92 else self.sums
+        make = self.found if r < 0.54 else self.lines if r < 0.84 else self.follows if r < 0.92 else self.sums
         ids = make(length)[:length]
         return np.pad(np.array(ids, np.uint16), (0, length - len(ids)))
 
@@ -383,6 +395,9 @@ def main():
     made["stories"], made["instruct"] = stories(sp, a.text, rng, os.path.join(a.run, "stories_valid.txt")), instruct(sp, a.text, rng)
     for name, rows in made.items():
         np.save(os.path.join(a.run, name + ".npy"), rows)
+    load = lambda name: np.load(os.path.join(a.run, name + ".npy"), mmap_mode="r")
+    made["again"] = again(Tasks(sp, load("train"), load("chinese"), rng), a.task_rows // 4)
+    np.save(os.path.join(a.run, "again.npy"), made["again"])
     with multiprocessing.Pool() as pool:
         parts = pool.map(some_tasks, [(a.vocab, a.run, a.seed + 1 + i, min(CHUNK, a.task_rows - i))
                                       for i in range(0, a.task_rows, CHUNK)])

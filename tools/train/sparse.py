@@ -1,10 +1,11 @@
 """Questions about long documents under InfLLM v2's choice of blocks, at the cost of short rows.
 
 A document of 4K to 32K tokens is run once without gradients, in windows at their own positions, and its keys and values are kept
-for some steps. A step puts facts into two of its windows and runs these with gradients, and then the end of the document: questions
-and answers, whose rows choose their blocks among those of the whole document by the pooled keys (kernel, stride, first and
-local blocks and the budget as in sparse_config; the choice itself has no gradient) and attend to these alone. Some of the other windows
-hold facts of the same form about other keys.
+for some steps. A step puts facts into two of its windows and runs these with gradients, as training text of their own too, and then the
+end of the document: questions and answers, whose rows choose their blocks among those of the whole document by the pooled keys (kernel,
+stride, first and local blocks and the budget as in sparse_config) and attend to these alone. The choice itself has no gradient, so the
+blocks of the facts asked for take the place of the last ones chosen: beside the likeliest others they must win. Some of the other
+windows hold facts of the same form about other keys.
 """
 import math
 import os
@@ -16,15 +17,18 @@ import torch.nn.functional as F
 import mix
 import model
 import tokenizer
-from data import ID, MASK
+from data import HEAVY, ID, MASK
 
 WINDOW = 1024
-LENGTHS = (4, 8, 16, 32)  # windows of a document
+LENGTHS = (4, 8, 16, 32, 32)  # windows of a document
 END = 256                 # tokens of the end: questions and what stands before them
+ENOUGH = 1.4              # a share of a quarter (exp -1.4) makes a block one of the first
+STRETCH = 32              # rows whose chosen blocks are gathered together
 
 
-def choose(s, q, k, first):
-    """q [kv, G, T, d], rows at positions first .. first + T - 1; k [kv, first + T, d] -> bool [kv, T, blocks]"""
+def choose(s, q, k, first, given=()):
+    """q [kv, G, T, d], rows at positions first .. first + T - 1; k [kv, first + T, d] -> bool [kv, T, blocks]; the blocks given are
+    among those chosen"""
     kv, _, length, d = q.shape
     scale, size, stride, block = 1 / math.sqrt(d), s["kernel_size"], s["kernel_stride"], s["block_size"]
     local = s["window_size"] // block
@@ -41,6 +45,8 @@ def choose(s, q, k, first):
     score = F.max_pool1d(F.pad(score, (1, n * blocks + 1)), n + 1, n)[..., :blocks].clone()
     b, own = torch.arange(blocks, device=q.device), (p // block)[:, None]
     forced = (b < s["init_blocks"]) | ((b >= own - local) & (b <= own))
+    for n in given:
+        forced = forced | (b == n)
     score = score.masked_fill(forced, math.inf).masked_fill(b > own, -math.inf)
     chosen = torch.zeros_like(score, dtype=torch.bool)
     best = score.sort(dim=2, descending=True, stable=True)[1]  # of equal ones the lower, as in the engine
@@ -48,24 +54,41 @@ def choose(s, q, k, first):
     return chosen & (b <= own)
 
 
-def attend(s, q, k, v, first):
+def attend(s, q, k, v, first, given=()):
     """Attention of the rows to their chosen blocks alone; shapes as in choose(), v as k -> [kv, G, T, d]"""
     kv, group, length, d = q.shape
     with torch.no_grad():
-        chosen = choose(s, q, k, first)
+        chosen = choose(s, q, k, first, given)
     block, out, blocks = s["block_size"], [], chosen.shape[2]
     pad = blocks * block - k.shape[1]
     k, v = (F.pad(t, (0, 0, 0, pad)).view(kv, blocks, block, d) for t in (k, v))
-    p = torch.arange(first, first + length, device=q.device)
-    for h in range(kv):
-        used = chosen[h].any(0).nonzero()[:, 0]
-        at = (used[:, None] * block + torch.arange(block, device=q.device)).reshape(-1)
-        seen = chosen[h][:, used].repeat_interleave(block, 1) & (at <= p[:, None])
-        mask = torch.zeros(seen.shape, dtype=q.dtype, device=q.device).masked_fill_(~seen, -1e4)
-        keys, values = k[h][used].reshape(-1, d), v[h][used].reshape(-1, d)
-        scores = torch.matmul(q[h].reshape(-1, d) * (1 / math.sqrt(d)), keys.t()).view(group, length, -1) + mask
-        out.append(torch.matmul(scores.softmax(-1), values))
-    return torch.stack(out)
+    p, q = torch.arange(first, first + length, device=q.device), q * (1 / math.sqrt(d))
+    for i in range(0, length, STRETCH):
+        end, part = min(length, i + STRETCH), []
+        for h in range(kv):
+            used = chosen[h, i:end].any(0).nonzero()[:, 0]
+            at = (used[:, None] * block + torch.arange(block, device=q.device)).reshape(-1)
+            seen = chosen[h, i:end][:, used].repeat_interleave(block, 1) & (at <= p[i:end, None])
+            mask = torch.zeros(seen.shape, dtype=q.dtype, device=q.device).masked_fill_(~seen, -1e4)
+            keys, values = k[h][used].reshape(-1, d), v[h][used].reshape(-1, d)
+            scores = torch.matmul(q[h, :, i:end].reshape(-1, d), keys.t()).view(group, end - i, -1) + mask
+            part.append(torch.matmul(scores.softmax(-1), values))
+        out.append(torch.stack(part))
+    return torch.cat(out, 2)
+
+
+def missed(s, q, k, first, rows, places):
+    """How little of what the pooled keys promise to these rows lies on the windows that overlap their places [(from, to)]: -log of
+    the share, less what suffices to be chosen -> [kv]. This has a gradient, where the choice has none."""
+    size, stride, end = s["kernel_size"], s["kernel_stride"], first - s["window_size"]
+    n = (end - size) // stride + 1
+    fine = F.avg_pool1d(k[:, :end].float().transpose(1, 2), size, stride)[..., :n].to(q.dtype)
+    share = (torch.matmul(q[:, :, rows], fine[:, None]).float() * (1 / math.sqrt(q.shape[-1]))).softmax(-1).mean(1)
+    at = torch.arange(n, device=q.device) * stride
+    lo, hi = (torch.tensor(x, device=q.device)[:, None] for x in zip(*places))
+    there = (at < hi) & (at + size > lo)
+    lost = F.relu(-(share * there).sum(-1).clamp_min(1e-6).log() - ENOUGH)
+    return (lost * there.any(-1)).mean(-1)
 
 
 class Documents:
@@ -108,23 +131,35 @@ class Documents:
         out = []
         for _ in range(count):
             k, v = self.tasks.key(), self.tasks.value()
-            out.append((self.noun, k, v, mix.Text(self.tasks.sp).fact(" " + self.form, self.noun, k, v, 0, MASK).ids))
+            out.append((self.noun, k, v, mix.Text(self.tasks.sp).fact(" " + self.form, self.noun, k, v, MASK, MASK).ids))
         return out
 
     def loss_sum(self, c, w, step):
-        """-> the sum of the losses of the end of the document, and what its targets count"""
+        """-> the sum of the losses of the end of the document, what its targets count, both of the two windows as text, and how far
+        the groups of heads that find them best are from choosing the facts"""
         if self.made != step // self.a.refresh:
             self.begin(c, w, step // self.a.refresh)
         rng = self.tasks.rng = np.random.RandomState((self.a.seed * 104729 + step * 64 + self.rank) % (1 << 32))
-        slots, facts, windows = sorted(rng.permutation(self.n)[:2]), [], []
+        block = c["sparse_config"]["block_size"]
+        slots, facts, windows, given, places = sorted(rng.permutation(self.n)[:2]), [], [], set(), []
         for i in slots:
             some, head = self.facts(3), self.head if i == 0 else []
             facts += some
-            windows.append(head + self.tasks.hide([f[3] for f in some], WINDOW - len(head)))
-        tail = self.tasks.questions(facts, self.chat)
+            window = head + self.tasks.hide([f[3] for f in some], WINDOW - len(head))
+            for f in some:
+                at = i * WINDOW + next(j for j in range(len(window)) if window[j:j + len(f[3])] == f[3])
+                places.append((at, at + len(f[3])))
+                given.update(j // block for j in (at, at + len(f[3]) - 1))
+            windows.append(window)
+        order = rng.permutation(len(facts))
+        tail = self.tasks.questions(facts, self.chat, order=order)
         while sum(map(len, tail)) > END - 24:
             tail.pop()
-        end = self.tasks.hay(END + 1 - sum(map(len, tail))) + sum(tail, [])
+        end = self.tasks.hay(END + 1 - sum(map(len, tail)))
+        asks, asked = [], []  # the rows that answer, and where what they answer with stands
+        for i, ids in zip(order, tail):
+            mine = [len(end) + j - 1 for j, t in enumerate(ids) if t & HEAVY]
+            asks, asked, end = asks + mine, asked + [places[i]] * len(mine), end + ids
         device, compute = w["embed"].device, w["embed"].dtype
         windows, row = (torch.tensor(np.array(x, np.int64)).to(device) for x in (windows, [end]))
         at = torch.tensor(slots)[:, None] * WINDOW + torch.arange(WINDOW)
@@ -134,15 +169,19 @@ class Documents:
             live.append((k, v))
             return model.attend(q, k, v)
 
-        model.hidden(c, w, windows & ID, compute, positions=at.to(device), attention=keep)
-        where = torch.tensor(slots, device=device)
+        h = model.hidden(c, w, windows & ID, compute, positions=at.to(device), attention=keep)[:, :-1]
+        target, weight = (t.reshape(-1) for t in model.targets(windows))
+        text = model.Loss.apply(h.reshape(-1, h.shape[-1]), w["embed"], target, weight), float(weight.sum())
+        where, lost = torch.tensor(slots, device=device), []
 
         def attention(n, q, k, v):
             whole = [torch.cat([old.index_copy(1, where, new.transpose(0, 1).to(old.dtype)).flatten(1, 2), own[0]], 1)
                      for old, new, own in zip(self.kept[n], live[n], (k, v))]
-            return attend(c["sparse_config"], q[0], *whole, self.n * WINDOW)[None]
+            lost.append(missed(c["sparse_config"], q[0], whole[0], self.n * WINDOW, asks, asked))
+            return attend(c["sparse_config"], q[0], *whole, self.n * WINDOW, given)[None]
 
         h = model.hidden(c, w, row[:, :-1] & ID, compute, attention=attention,
                          positions=torch.arange(END, device=device) + self.n * WINDOW)
         target, weight = (t.reshape(-1) for t in model.targets(row))
-        return model.Loss.apply(h.reshape(-1, h.shape[-1]), w["embed"], target, weight), max(1, float(weight.sum()))
+        lost = torch.cat(lost).sort()[0][:2].mean()  # two groups of heads that look suffice
+        return model.Loss.apply(h.reshape(-1, h.shape[-1]), w["embed"], target, weight), max(1, float(weight.sum())), text, lost

@@ -10,7 +10,7 @@ rises for --warmup steps and falls linearly to --last of it at the end of the ru
 against the clock, pauses between runs not counted). Logs to RUN/log.csv, saves RUN/state.pt every few minutes and goes on from it
 when started again.
 
-Rows of 512 tokens, of 1,024 from --long-from on. With --gaps 0.5 every second row has jumps in its positions, so that distances
+Until --first-until many rows say something again, which heads that copy come from. Rows of 512 tokens, of 1,024 from --long-from on. With --gaps 0.5 every second row has jumps in its positions, so that distances
 up to the whole window are learned from short rows (arXiv:2309.10400). From --sparse-from on each step also asks about a long document
 whose blocks are chosen as InfLLM v2 does (sparse.py).
 """
@@ -26,11 +26,13 @@ import torch
 import torch.multiprocessing as mp
 
 import checkpoint
+import gptq
 import model
 import sparse
 
-FIELDS = ["step", "tokens", "seconds", "lr", "loss", "valid_books", "valid_tasks", "found", "tokens_per_second"]
-MIX = "train=0.42,stories=0.1,instruct=0.05,chinese=0.03,tasks=0.4"
+FIELDS = ["step", "tokens", "seconds", "lr", "loss", "valid_books", "valid_tasks", "found", "tokens_per_second", "missed"]
+FIRST_MIX = "train=0.3,stories=0.07,instruct=0.03,chinese=0.02,again=0.33,tasks=0.25"
+MIX = "train=0.54,stories=0.16,instruct=0.05,chinese=0.03,tasks=0.22"
 
 
 def arguments():
@@ -43,18 +45,24 @@ def arguments():
     ap.add_argument("--processes", type=int, default=2)
     ap.add_argument("--batch", type=int, default=8, help="rows of 512 tokens a step and process")
     ap.add_argument("--mix", default=MIX, help="shares of the rows")
+    ap.add_argument("--first-mix", default=FIRST_MIX, help="the same at first")
+    ap.add_argument("--first-until", type=float, default=0.25, help="part of the run in which it is that")
     ap.add_argument("--long-from", type=float, default=0.6, help="part of the run after which rows have 1,024 tokens")
     ap.add_argument("--gaps", type=float, default=0.5, help="share of the rows with jumps in their positions")
-    ap.add_argument("--sparse-from", type=float, default=0.8, help="part of the run after which there are long documents")
+    ap.add_argument("--sparse-from", type=float, default=0.4, help="part of the run after which there are long documents")
     ap.add_argument("--sparse-weight", type=float, default=0.3, help="of the loss on long documents, a token of a step being 1")
+    ap.add_argument("--choice-weight", type=float, default=0.15, help="of how far the choice of blocks is from the facts asked for")
     ap.add_argument("--documents", type=int, default=1, help="long ones a step and process")
-    ap.add_argument("--refresh", type=int, default=8, help="steps that share the keys and values of one long document")
+    ap.add_argument("--refresh", type=int, default=16, help="steps that share the keys and values of one long document")
     ap.add_argument("--lr", type=float, default=2.5e-3, help="of the matrices")
     ap.add_argument("--embed-lr", type=float, default=5e-3, help="of the embedding and the norms")
     ap.add_argument("--last", type=float, default=0.0, help="part of the learning rate that is left at the end")
     ap.add_argument("--warmup", type=int, default=150)
     ap.add_argument("--decay", type=float, default=0.1)
     ap.add_argument("--clip", type=float, default=1.0)
+    ap.add_argument("--round-from", type=float, default=0.85, help="part of the run after which matrices are rounded to INT4 before each step")
+    ap.add_argument("--scales-every", type=int, default=25)
+    ap.add_argument("--group", type=int, default=64)
     ap.add_argument("--seed", type=int, default=1)
     ap.add_argument("--log-every", type=int, default=20)
     ap.add_argument("--valid-every", type=int, default=200)
@@ -71,8 +79,8 @@ class Batches:
     """The rows of each step, drawn from the sources by their shares; each source goes through its rows in a shuffled order, for
     their first halves and then for their second ones. Depends on seed and step alone."""
 
-    def __init__(self, a, rank):
-        self.a, self.rank, shares = a, rank, dict(part.split("=") for part in a.mix.split(","))
+    def __init__(self, a, rank, mix):
+        self.a, self.rank, shares = a, rank, dict(part.split("=") for part in mix.split(","))
         self.names, rng = sorted(shares), np.random.RandomState(a.seed)
         p = np.array([float(shares[n]) for n in self.names])
         self.which = rng.choice(len(p), 1 << 20, p=p / p.sum())
@@ -148,7 +156,7 @@ def work(rank, a, shared, gate):
     c, device = config(a), a.device
     load = lambda n: np.load(os.path.join(a.run, n + ".npy"), mmap_mode="r")
     valid, tasks = load("valid"), load("tasks")[-HELD_OUT:]
-    batches, n_valid = Batches(a, rank), a.valid_rows * a.processes
+    first, rest, n_valid = Batches(a, rank, a.first_mix), Batches(a, rank, a.mix), a.valid_rows * a.processes
     documents = [sparse.Documents(a, rank * a.documents + i) for i in range(a.documents)]
     chosen = [rows[np.linspace(0, len(rows) - 1, n_valid).astype(int)[rank::a.processes]] for rows in (valid, tasks)]
     flat, grads, numbers = shared["flat"], shared["grads"], shared["numbers"]
@@ -161,7 +169,7 @@ def work(rank, a, shared, gate):
 
     step, tokens, spent = (int(shared["start"][i]) for i in range(3))
     began, last_save, last_log, last_tokens = time.time() - spent, time.time(), time.time(), tokens
-    running, count, looked = 0.0, 0, False
+    running, count, looked, scales = 0.0, 0, False, {}
     if rank == 0:
         log = open(os.path.join(a.run, "log.csv"), "a", newline="")
         writer = csv.writer(log)
@@ -173,9 +181,11 @@ def work(rank, a, shared, gate):
             numbers[0] = seconds / (60 * a.minutes) if a.minutes else step / a.steps
         gate.wait()
         done = float(numbers[0])
+        if done >= a.round_from and (not scales or step % a.scales_every == 0):
+            scales = {k: gptq.scales_of(w, a.group) for k, w in weights.at.items() if w.dim() > 1 and k != "embed"}
         with torch.no_grad():
             for k, t in half.items():
-                t.copy_(weights.at[k])
+                t.copy_(gptq.rounded(weights.at[k], scales[k]) if k in scales else weights.at[k])
                 t.grad = None
         valid_due = step % a.valid_every == 0 or done >= 1
         if valid_due:
@@ -189,24 +199,30 @@ def work(rank, a, shared, gate):
         if done >= 1:
             gate.wait()
             if rank == 0:
-                writer.writerow([step, tokens, int(seconds), 0, ""] + valid_losses(numbers, a.processes) + ["", ""])
+                writer.writerow([step, tokens, int(seconds), 0, ""] + valid_losses(numbers, a.processes) + ["", "", ""])
                 log.close()
                 save(a, shared, step, tokens, seconds)
             return
-        batch, positions = (t.to(device) for t in batches.at(step, done >= a.long_from))
+        batches, long = first if done < a.first_until else rest, done >= a.long_from
+        batch, positions = (t.to(device) for t in batches.at(step, long))
+        sparse_now = done >= a.sparse_from
+        if sparse_now:  # windows of long documents take the place of half of the rows
+            batch, positions = (t[:(len(t) + 1) // 2] for t in (batch, positions))
         n = float(model.targets(batch)[1].sum())
-        loss = model.loss_sum(c, half, batch, positions=positions)
-        (loss / max(n, 1)).backward()
-        if done >= a.sparse_from:
+        loss, found, missed = model.loss_sum(c, half, batch, positions=positions), 0, 0
+        if sparse_now:
             numbers[58 + rank], looked = 0, True
             for d in documents:
-                found, n_found = d.loss_sum(c, half, step)
-                (found * (a.sparse_weight / n_found / len(documents))).backward()
-                numbers[58 + rank] += float(found) / n_found / len(documents)
+                answers, n_answers, (text, n_text), lost = d.loss_sum(c, half, step)
+                loss, n = loss + text, n + n_text
+                found, missed = found + answers / (n_answers * len(documents)), missed + lost / len(documents)
+            numbers[58 + rank], numbers[66 + rank] = float(found), float(missed)
+        (loss / max(n, 1) + a.sparse_weight * found + a.choice_weight * missed).backward()
+        loss = float(loss)
         with torch.no_grad():
             for k, t in half.items():
                 grad_views[k].copy_(t.grad)
-        numbers[34 + rank], numbers[42 + rank] = float(loss), n
+        numbers[34 + rank], numbers[42 + rank] = loss, n
         gate.wait()
         total_n = float(numbers[42:42 + a.processes].sum())
         gs = []
@@ -240,7 +256,8 @@ def work(rank, a, shared, gate):
             writer.writerow([step, tokens, int(now - began), "%.6f" % lr, "%.4f" % (running / count)] +
                             (valid_losses(numbers, a.processes) if valid_due else ["", ""]) +
                             ["%.4f" % numbers[58:58 + a.processes].mean() if looked else "",
-                             int((tokens - last_tokens) / (now - last_log))])
+                             int((tokens - last_tokens) / (now - last_log)),
+                             "%.4f" % numbers[66:66 + a.processes].mean() if looked else ""])
             log.flush()
             running, count, last_log, last_tokens = 0.0, 0, now, tokens
         gate.wait()
@@ -296,7 +313,7 @@ def main():
             grow(weights, a.begin)
     print("%d parameters, from step %d" % (n, start[0]), flush=True)
     shared = {k: t.share_memory_() if a.device == "cpu" else t.to(a.device) for k, t in shared.items()}
-    shared["numbers"] = torch.zeros(64, dtype=torch.float64).share_memory_()
+    shared["numbers"] = torch.zeros(80, dtype=torch.float64).share_memory_()
     shared["start"] = torch.tensor(start, dtype=torch.float64)
     if a.processes == 1:
         work(0, a, shared, threading.Barrier(1))
