@@ -50,6 +50,10 @@ typedef enum nct_huge_pages { NCT_HUGE_AUTO = 0, NCT_HUGE_ON, NCT_HUGE_OFF } nct
  *  is done. Results have the same bits throughout. */
 typedef enum nct_numa_mode { NCT_NUMA_AUTO = 0, NCT_NUMA_OFF, NCT_NUMA_NODE, NCT_NUMA_SHARD } nct_numa_mode;
 
+/** What the output matrix and the embedding are rounded to while they are loaded, as nct_convert rounds them (codes of groups
+ *  of 128). What is stored in as few bits stays as it is. */
+typedef enum nct_head { NCT_HEAD_STORED = 0, NCT_HEAD_INT8, NCT_HEAD_INT4 } nct_head;
+
 /** Zeroed options are the defaults. Strings are read during the call only. */
 typedef struct nct_engine_options {
     const char *isa;   /* highest rung to use ("ref", "avx2", ...); NULL: the best the CPU has */
@@ -59,6 +63,7 @@ typedef struct nct_engine_options {
                           compared with other implementations */
     bool force_threads;/* allow more threads than the process may use */
     bool text_only;    /* tokenizer, template and shapes, but no weights: no session can be opened */
+    nct_head head;     /* not in exact mode */
     nct_huge_pages huge_pages;
     nct_numa_mode numa;
     int numa_node;     /* of NCT_NUMA_NODE, as the system numbers it */
@@ -107,6 +112,8 @@ typedef struct nct_model_info {
     int long_positions;         /* window with the long RoPE list; 0: there is no such list */
     bool long_built_in;         /* the list is the published one; the checkpoint states none */
     bool tied;                  /* output matrix is the embedding */
+    const char *head;           /* what the output matrix is held as, e.g. "bf16", "int8 g128"; "" with text_only */
+    bool rounded;               /* it, or the embedding, was rounded while it was loaded */
     bool sparse_trained;  /* the model was trained to choose blocks (InfLLM v2) */
     bool sparse_built_in; /* its settings are the published ones; the checkpoint states none */
     int sparse_blocks, sparse_block_size, sparse_dense_len; /* blocks attended in all; 0: no settings */

@@ -70,6 +70,8 @@ static nct_status describe(const nct_recipe *r, const nct_bytes *constraint, nct
         r->talk.options.think, r->talk.options.parse_special, a->ignore_eos, r->max_tokens, (long long)a->ctx,
         (long long)a->sparse, (long long)a->rope, (long long)a->kv, (long long)a->keys, (long long)a->values,
         (long long)a->overflow, knobs.exact, knobs.r1, (long long)knobs.force_ctx, (long long)a->order));
+    if (knobs.head)
+        NCT_TRY(nct_bytes_printf(out, err, "head%d|", knobs.head));
     if (knobs.topk || knobs.block || knobs.window || knobs.dense_len)
         NCT_TRY(nct_bytes_printf(out, err, "%lld|%lld|%lld|%lld|", (long long)knobs.topk, (long long)knobs.block,
                                  (long long)knobs.window, (long long)knobs.dense_len));

@@ -204,6 +204,7 @@ static const struct {
     size_t offset; /* of an int: the word's place */
 } choices[] = {
     {"hugepages", {"auto", "on", "off"}, "hugepages=auto, on or off", offsetof(nct_knobs, huge)},
+    {"head", {"stored", "int8", "int4"}, "head=stored, int8 or int4", offsetof(nct_knobs, head)},
     {"spec.weights", {"int8", "stored", "int4"}, "spec.weights=int8, stored or int4", offsetof(nct_knobs, draft_weights)},
 };
 
@@ -367,6 +368,7 @@ int nct_open_model(const nct_cli *cli, bool text_only, nct_engine **engine, nct_
                                   .force_threads = a->force_threads,
                                   .text_only = text_only,
                                   .huge_pages = (nct_huge_pages)knobs.huge,
+                                  .head = (nct_head)knobs.head,
                                   .numa_made_up = (int)knobs.made_up_nodes};
     if ((code = take_numa(cli, &options)) != NCT_EXIT_OK) {
         nct_free(path);
@@ -389,6 +391,8 @@ int nct_open_model(const nct_cli *cli, bool text_only, nct_engine **engine, nct_
         nct_say_warning(cli, "%s", info->warning);
     if (!text_only)
         tell_memory(cli, &knobs, info);
+    if (!text_only && knobs.head && !info->rounded)
+        nct_say_warning(cli, "-X head does nothing: the output matrix is held as %s", info->head);
     if (!nct_numa_is_built_in() && !text_only && options.numa >= NCT_NUMA_NODE)
         nct_say_warning(cli, "--numa %s does nothing: this build is without libnuma", a->numa);
     if (a->verbose && !text_only)

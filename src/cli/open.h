@@ -23,6 +23,7 @@ typedef struct nct_knobs {
     bool r1;               /* sparse.variant */
     int64_t topk, block, window, dense_len; /* sparse.NAME; 0: the model's */
     int huge;              /* hugepages: an nct_huge_pages */
+    int head;              /* an nct_head */
     int64_t made_up_nodes; /* numa.pretend */
     int64_t cache_max;     /* bytes; 0: by the disk */
     int64_t cache_min_ms;

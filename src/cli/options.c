@@ -506,7 +506,8 @@ const nct_option nct_option_table[] = {
      .help = "expert knobs: exact=1 (float32 throughout, for comparing), prefill.chunk=N, ctx.force=1, "
              "sparse.decide=row|prompt, sparse.variant=r2|r1, sparse.topk=N sparse.block=N sparse.window=N "
              "sparse.dense_len=N (in place of the model's settings), hugepages=auto|on|off (on copies a bundle's "
-             "weights), spec.weights=int8|stored|int4 (of a draft head in plain numbers), spec.rows=N (of its list), "
+             "weights), head=stored|int8|int4 (rounds output matrix and embedding while loading), "
+             "spec.weights=int8|stored|int4 (of a draft head in plain numbers), spec.rows=N (of its list), "
              "spec.window=N (positions it looks back), spec.residual_scale=X, spec.logit_scale=X, spec.width=N "
              "(guesses after a token, with --spec N), "
              "cache.max=SIZE (of all files kept), cache.min_ms=N (of reading a prompt that is kept)",
