@@ -19,7 +19,7 @@ static const nct_topic topics[] = {
      "  6    --fail-on-length, and the answer was cut; a constraint that cannot be completed within -n, "
      "which is\n"
      "       found before anything is computed\n"
-     "  7    a check failed: bench --baseline, eval drift, eval selfcheck, eval --min\n"
+     "  7    a check failed: bench --baseline, eval drift, eval selfcheck, eval --min, info --verify\n"
      "  130  interrupted (Ctrl-C); what there was is printed\n"
      "  141  the reader of stdout went away (| head)\n"
      "  143  terminated\n"},
