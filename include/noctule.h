@@ -469,6 +469,7 @@ typedef struct nct_report {
     const char *keys, *values;        /* their types: "f32", "f16", "bf16", "q8" */
     double sparse_s, choosing_s;      /* of threads, attending in calls with rows that choose; of it, scoring and choosing */
     int chooses_from;                 /* position from which rows choose blocks; -1: none does */
+    int block;                        /* tokens of a block that they choose; 0: none does */
 } nct_report;
 
 void nct_session_report(const nct_session *session, nct_report *report);

@@ -90,7 +90,8 @@ static const nct_topic topics[] = {
      "  thinking {text}, delta {text}, done {as above}, error {exit, message}.\n"
      "sum --json: file, text, strategy, tokens, model, usage {prompt, cached, completion, asked, kept}, "
      "sampling,\n"
-     "  parts [{begin, end, tokens, text}]: bytes of the input, and the summary of each.\n"
+     "  parts [{begin, end, tokens, text}]: bytes of the input, and the summary of each; with --sources also\n"
+     "  covers [{file, lines}], the lines that a part is, and sources, as of run; then sources of all parts.\n"
      "Keys are only ever added.\n"
      "\n"
      "Errors with --error-format json: {\"error\":{\"code\",\"exit\",\"message\",\"detail\",\"try\"}}\n"},

@@ -545,10 +545,10 @@ const nct_option nct_option_table[] = {
      .help = "short for --format json", .words = "format=json"},
     {"stats", NCT_KIND_FLAG, ANSWER, "Output", FIELD(stats),
      .help = "one line of counts and speeds on stderr", .standard = "on a terminal"},
-    {"sources", NCT_KIND_FLAG, TALK, "Output", FIELD(sources),
+    {"sources", NCT_KIND_FLAG, GENERATE, "Output", FIELD(sources),
      .help =
          "the input's lines that block-sparse attention chose most for the answer, on stderr or in JSON; a "
-         "diagnostic"},
+         "diagnostic. sum: for each part"},
     {"logprobs", NCT_KIND_COUNT, RUN | BATCH, "Output", FIELD(logprobs),
      .help = "how likely each token was, and the N likeliest beside it, in JSON or else on stderr", .value = "N",
      .standard = "none", .low = 0, .high = 100},

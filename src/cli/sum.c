@@ -19,10 +19,11 @@ enum {
     LEAST = 32,         /* tokens that a part must have room for */
 };
 
-/* A stretch of the text, and what was said about it. */
+/* A stretch of the text, and what was asked and said about it. */
 typedef struct part {
     size_t begin, end, n_tokens; /* bytes */
-    nct_bytes text;
+    size_t n_lines;              /* with --sources: that end before it */
+    nct_question asked;
 } part;
 
 /* One summary: of a file, or of all. */
@@ -30,6 +31,7 @@ typedef struct job {
     nct_sum *s;
     const char *name;
     nct_bytes text;
+    const nct_prompt *files; /* that stand in the text one behind the other; NULL: it is one */
     size_t *ends; /* [n_tokens] where each token ends, in bytes */
     size_t n_tokens;
     nct_strategy strategy;
@@ -41,7 +43,7 @@ typedef struct job {
 
 static void close_job(job *j) {
     for (size_t i = 0; i < j->n_parts; i++)
-        nct_bytes_reset(&j->part[i].text);
+        nct_question_close(&j->part[i].asked);
     nct_free(j->part);
     nct_free(j->ends);
     nct_bytes_reset(&j->text);
@@ -107,6 +109,50 @@ static nct_status cut_parts(job *j, nct_error *err) {
     return status;
 }
 
+/* The text of file i. */
+static nct_source_text file_text(const job *j, size_t i) {
+    if (j->files)
+        return nct_source_text_of(&j->files->part[i], &j->text);
+    return (nct_source_text){.name = j->name, .text = j->text.data ? j->text.data : "", .n = j->text.n};
+}
+
+static size_t n_files(const job *j) { return j->files ? j->files->n_parts : 1; }
+
+/* What a part holds of a file, with the file's lines. */
+static nct_status slice_file(const job *j, part *p, size_t i, nct_error *err) {
+    nct_source_text file = file_text(j, i), slice = {.name = file.name};
+    nct_question *q = &p->asked;
+    size_t off = (size_t)(file.text - j->text.data), from = p->begin > off ? p->begin : off,
+           to = p->end < off + file.n ? p->end : off + file.n, capacity = q->n_texts;
+    void *texts = q->texts;
+    if (from >= to)
+        return NCT_OK;
+    slice.text = j->text.data + from;
+    slice.n = to - from;
+    if (from > off) { /* the part begins within the file */
+        const nct_source_text before = {.text = j->text.data};
+        slice.lines_cut = p->n_lines - (nct_source_line(&before, off) - 1);
+    }
+    NCT_TRY(nct_grow(&texts, &capacity, q->n_texts + 1, sizeof slice, err));
+    q->texts = texts;
+    q->texts[q->n_texts++] = slice;
+    return NCT_OK;
+}
+
+/* With --sources: what parts hold of files. */
+static nct_status slice_files(job *j, nct_error *err) {
+    size_t at = 0, n_lines = 0;
+    for (size_t i = 0; i < j->n_parts; i++) {
+        part *p = &j->part[i];
+        for (; at < p->begin; at++)
+            n_lines += j->text.data[at] == '\n';
+        p->n_lines = n_lines;
+        for (size_t k = 0; k < n_files(j); k++)
+            NCT_TRY(slice_file(j, p, k, err));
+    }
+    return NCT_OK;
+}
+
 /* ------------------------------------------------------------------ planning */
 
 static int refuse_direct(const job *j) {
@@ -162,15 +208,14 @@ static int plan(job *j, size_t window) {
 
 /* ------------------------------------------------------------------ doing it */
 
-static int ask(job *j, const char *content, size_t n, const char *about, bool whole, nct_bytes *answer) {
-    nct_bytes instruction = {0};
+static int ask(job *j, nct_question *q, const char *content, size_t n, const char *about, bool whole) {
     nct_error err = {0};
-    bool json = j->s->show.silent;
-    int code = nct_sum_instruction(j->s->cli, about, whole, &instruction, &err) == NCT_OK
-                   ? nct_sum_ask(j->s, content, n, instruction.data, whole && !json, answer)
-                   : nct_say_status(j->s->cli, &err);
-    nct_bytes_reset(&instruction);
-    return code;
+    q->content = content;
+    q->n_content = n;
+    q->show = whole && !j->s->show.silent;
+    return nct_sum_instruction(j->s->cli, about, whole, &q->instruction, &err) == NCT_OK
+               ? nct_sum_ask(j->s, q)
+               : nct_say_status(j->s->cli, &err);
 }
 
 static void label(job *j, const char *what, size_t i, size_t n) {
@@ -184,7 +229,7 @@ static int map(job *j) {
         part *p = &j->part[i];
         snprintf(about, sizeof about, "part %zu of %zu of a longer text, which stands above,", i + 1, j->n_parts);
         label(j, "part", i + 1, j->n_parts);
-        code = ask(j, j->text.data + p->begin, p->end - p->begin, about, false, &p->text);
+        code = ask(j, &p->asked, j->text.data + p->begin, p->end - p->begin, about, false);
     }
     return code;
 }
@@ -199,12 +244,13 @@ static int reduce(job *j) {
     size_t n = j->n_parts, n_all = n;
     int code = NCT_EXIT_OK;
     for (size_t i = 0; i < n && code == NCT_EXIT_OK; i++)
-        if (nct_bytes_add(&level[i], j->part[i].text.data, j->part[i].text.n, &err) != NCT_OK)
+        if (nct_bytes_add(&level[i], j->part[i].asked.answer.data, j->part[i].asked.answer.n, &err) != NCT_OK)
             code = nct_say_status(j->s->cli, &err);
     for (bool last = false; code == NCT_EXIT_OK && !last;) {
         size_t n_next = 0;
         for (size_t i = 0; i < n && code == NCT_EXIT_OK;) {
-            nct_bytes text = {0}, answer = {0};
+            nct_bytes text = {0};
+            nct_question joined = {0};
             size_t k = 0, n_ids = 0;
             for (; i + k < n && k < CHILDREN && code == NCT_EXIT_OK; k++) {
                 size_t before = text.n;
@@ -222,14 +268,17 @@ static int reduce(job *j) {
             last = code == NCT_EXIT_OK && i == 0 && k == n;
             label(j, "joining", n_next + 1, (n + CHILDREN - 1) / CHILDREN);
             if (code == NCT_EXIT_OK)
-                code = ask(j, text.data, text.n, "the text whose parts are summarised above, as one text and without "
-                                                 "mention of parts,",
-                           last, &answer);
+                code = ask(
+                    j, &joined, text.data, text.n,
+                    "the text whose parts are summarised above, as one text and without mention of parts,",
+                    last);
             nct_bytes_reset(&text);
             nct_bytes_reset(&level[n_next]);
             for (size_t c = i; c < i + k; c++)
                 nct_bytes_reset(&level[c]);
-            level[n_next++] = answer;
+            level[n_next++] = joined.answer;
+            joined.answer = (nct_bytes){0};
+            nct_question_close(&joined);
             i += k;
         }
         n = n_next;
@@ -245,6 +294,16 @@ static int reduce(job *j) {
     return code;
 }
 
+static const char *text_of(const part *p) { return p->asked.answer.data ? p->asked.answer.data : ""; }
+
+/* What was said about the last part is the summary. */
+static int take_last(job *j) {
+    const part *last = &j->part[j->n_parts - 1];
+    nct_error err = {0};
+    nct_bytes_add(&j->summary, text_of(last), last->asked.answer.n, &err);
+    return nct_say_status(j->s->cli, &err);
+}
+
 /* The summary so far stands before each part. */
 static int refine(job *j) {
     int code = NCT_EXIT_OK;
@@ -255,30 +314,24 @@ static int refine(job *j) {
         nct_status status = NCT_OK;
         if (i)
             status = nct_bytes_printf(&text, &err, "What came before, in short:\n%s\n\nHow it goes on:\n",
-                                      j->part[i - 1].text.data ? j->part[i - 1].text.data : "");
+                                      text_of(&j->part[i - 1]));
         if (status == NCT_OK)
             status = nct_bytes_add(&text, j->text.data + p->begin, p->end - p->begin, &err);
         label(j, "part", i + 1, j->n_parts);
-        code = status != NCT_OK ? nct_say_status(j->s->cli, &err)
-                                : ask(j, text.data, text.n,
-                                      i ? "all of this, what came before included, as one text," : "the text above",
-                                      i + 1 == j->n_parts, &p->text);
+        code = status != NCT_OK
+                   ? nct_say_status(j->s->cli, &err)
+                   : ask(j, &p->asked, text.data, text.n,
+                         i ? "all of this, what came before included, as one text," : "the text above",
+                         i + 1 == j->n_parts);
         nct_bytes_reset(&text);
     }
-    const nct_bytes *last = &j->part[j->n_parts - 1].text;
-    if (code == NCT_EXIT_OK && nct_bytes_add(&j->summary, last->data ? last->data : "", last->n, &err) != NCT_OK)
-        code = nct_say_status(j->s->cli, &err);
-    return code;
+    return code == NCT_EXIT_OK ? take_last(j) : code;
 }
 
 static int direct(job *j) {
-    nct_error err = {0};
     snprintf(j->s->label, sizeof j->s->label, "reading");
-    int code = ask(j, j->text.data, j->text.n, "the text above", true, &j->summary);
-    if (code == NCT_EXIT_OK &&
-        nct_bytes_add(&j->part[0].text, j->summary.data ? j->summary.data : "", j->summary.n, &err) != NCT_OK)
-        code = nct_say_status(j->s->cli, &err);
-    return code;
+    int code = ask(j, &j->part[0].asked, j->text.data, j->text.n, "the text above", true);
+    return code == NCT_EXIT_OK ? take_last(j) : code;
 }
 
 static int work(job *j) {
@@ -301,6 +354,81 @@ static bool as_json(const nct_cli *cli) {
     return cli->args.format == NCT_FORMAT_JSON || cli->args.format == NCT_FORMAT_JSONL;
 }
 
+/* Which lines a part is, and which of them its summary rests on. */
+static nct_status write_part_sources(const nct_question *q, nct_bytes *out, nct_error *err) {
+    NCT_TRY(nct_bytes_add_str(out, ",\"covers\":[", err));
+    for (size_t i = 0; i < q->n_texts; i++) {
+        const nct_source_text *t = &q->texts[i];
+        NCT_TRY(nct_bytes_add_str(out, i ? ",{\"file\":" : "{\"file\":", err));
+        NCT_TRY(nct_json_write_string(out, t->name, strlen(t->name), err));
+        NCT_TRY(nct_bytes_printf(out, err, ",\"lines\":[%zu,%zu]}", nct_source_line(t, 0),
+                                 nct_source_line(t, t->n - 1)));
+    }
+    NCT_TRY(nct_bytes_add_str(out, "],", err));
+    return nct_sources_write_json(q->found, q->n_found, out, err);
+}
+
+/* The lines of all parts, by their share of all choices. */
+static nct_status write_sources(const job *j, nct_bytes *out, nct_error *err) {
+    enum { MOST = 5 };
+    nct_source best[MOST];
+    size_t n = 0;
+    uint64_t n_choices = 0;
+    for (size_t i = 0; i < j->n_parts; i++)
+        n_choices += j->part[i].asked.n_choices;
+    for (size_t i = 0; i < j->n_parts; i++)
+        for (size_t k = 0; k < j->part[i].asked.n_found; k++) {
+            nct_source s = j->part[i].asked.found[k];
+            s.share *= (double)j->part[i].asked.n_choices / (double)n_choices;
+            size_t at = n < MOST ? n++ : MOST;
+            for (; at && best[at - 1].share < s.share; at--)
+                if (at < MOST)
+                    best[at] = best[at - 1];
+            if (at < MOST)
+                best[at] = s;
+        }
+    NCT_TRY(nct_bytes_add_str(out, ",", err));
+    return nct_sources_write_json(best, n, out, err);
+}
+
+static void print_part_sources(const job *j, size_t i) {
+    enum { MOST = 3 };
+    const nct_cli *cli = j->s->cli;
+    const nct_question *q = &j->part[i].asked;
+    nct_bytes line = {0};
+    nct_bytes_printf(&line, NULL, "  part %zu of %zu ", i + 1, j->n_parts);
+    for (size_t k = 0; k < q->n_texts; k++)
+        nct_bytes_printf(&line, NULL, "%s %s:%zu-%zu", k ? "," : "", q->texts[k].name,
+                         nct_source_line(&q->texts[k], 0), nct_source_line(&q->texts[k], q->texts[k].n - 1));
+    if (line.data)
+        nct_say_dim(cli, "%s", line.data);
+    nct_bytes_reset(&line);
+    nct_sources_print_lines(cli, "    ", q->found, q->n_found < MOST ? q->n_found : MOST);
+}
+
+/* --sources on stderr: lines for each part. */
+static void print_sources(const job *j) {
+    const nct_cli *cli = j->s->cli;
+    bool any = false, found = false;
+    nct_report report;
+    if (cli->args.quiet)
+        return;
+    nct_session_report(j->s->session, &report);
+    for (size_t i = 0; i < j->n_parts; i++) {
+        const nct_question *q = &j->part[i].asked;
+        any = any || q->n_choices;
+        found = found || q->n_found;
+        if (j->n_parts > 1)
+            print_part_sources(j, i);
+        else
+            nct_sources_print_lines(cli, "  ", q->found, q->n_found);
+    }
+    if (found)
+        nct_sources_print_label(cli);
+    else
+        nct_sources_print_none(cli, any, report.chooses_from);
+}
+
 static nct_status write_json(const job *j, nct_bytes *out, nct_error *err) {
     const nct_sum *s = j->s;
     NCT_TRY(nct_bytes_add_str(out, "{\"file\":", err));
@@ -319,10 +447,15 @@ static nct_status write_json(const job *j, nct_bytes *out, nct_error *err) {
         const part *p = &j->part[i];
         NCT_TRY(nct_bytes_printf(out, err, "%s{\"begin\":%zu,\"end\":%zu,\"tokens\":%zu,\"text\":", i ? "," : "", p->begin,
                                  p->end, p->n_tokens));
-        NCT_TRY(nct_json_write_string(out, p->text.data ? p->text.data : "", p->text.n, err));
+        NCT_TRY(nct_json_write_string(out, text_of(p), p->asked.answer.n, err));
+        if (s->cli->args.sources)
+            NCT_TRY(write_part_sources(&p->asked, out, err));
         NCT_TRY(nct_bytes_add_str(out, "}", err));
     }
-    return nct_bytes_add_str(out, "]}\n", err);
+    NCT_TRY(nct_bytes_add_str(out, "]", err));
+    if (s->cli->args.sources)
+        NCT_TRY(write_sources(j, out, err));
+    return nct_bytes_add_str(out, "}\n", err);
 }
 
 static void print_time(double seconds, char buf[32]) {
@@ -442,7 +575,14 @@ static int open_session(job *j, size_t window) {
     if (j->strategy == NCT_SUM_REFINE)
         n += s->max_tokens;
     s->sampling.seed = a->seed == NCT_UNSET ? s->sampling.seed : (uint64_t)a->seed;
-    return nct_open_session(s->cli, s->engine, n < window ? n : window, &s->session);
+    int code = nct_open_session(s->cli, s->engine, n < window ? n : window, &s->session);
+    if (code != NCT_EXIT_OK || !a->sources || a->plan)
+        return code;
+    nct_error err = {0};
+    nct_sources_close(&s->sources);
+    if (nct_sources_open(s->session, &s->sources, &err) == NCT_OK)
+        slice_files(j, &err);
+    return nct_say_status(s->cli, &err);
 }
 
 /* Without --seed, one that follows from the text: so the same command goes on where it was stopped. */
@@ -454,8 +594,10 @@ static void take_seed(nct_sum *s, const nct_bytes *text) {
     s->sampling.seed = nct_le32(digest);
 }
 
-static int summarise(nct_sum *s, const char *name, nct_bytes *text, const char *output, bool header) {
-    job j = {.s = s, .name = name, .text = *text};
+/* files: those that stand in the text, or NULL. */
+static int summarise(nct_sum *s, const char *name, nct_bytes *text, const nct_prompt *files,
+                     const char *output, bool header) {
+    job j = {.s = s, .name = name, .text = *text, .files = files};
     const nct_cli *cli = s->cli;
     nct_error err = {0};
     size_t window = nct_window(cli, &s->info);
@@ -483,6 +625,8 @@ static int summarise(nct_sum *s, const char *name, nct_bytes *text, const char *
             if (err.status != NCT_OK)
                 code = nct_say_status(cli, &err);
             tell_stopped(&j, code);
+            if (cli->args.sources && !s->show.silent && code == NCT_EXIT_OK)
+                print_sources(&j);
         }
         if (s->cli->args.stats)
             nct_say_dim(cli, "%s: %zu answers, %zu of them kept before · %s in (%s cached) · %s out", name, s->n_asked,
@@ -539,7 +683,7 @@ static int go_through(nct_sum *s, const nct_list *paths) {
         nct_prompt all = {0};
         code = nct_prompt_add_files(cli, &all, paths);
         if (code == NCT_EXIT_OK)
-            code = summarise(s, "all files", &all.text, cli->args.output, false);
+            code = summarise(s, "all files", &all.text, &all, cli->args.output, false);
         nct_prompt_close(&all);
         return code;
     }
@@ -553,7 +697,8 @@ static int go_through(nct_sum *s, const nct_list *paths) {
         if (code == NCT_EXIT_OK && cli->args.output && expand(cli->args.output, name, &output, &err) != NCT_OK)
             code = nct_say_status(cli, &err);
         if (code == NCT_EXIT_OK)
-            code = summarise(s, name, &text, cli->args.output ? output.data : NULL, n > 1 && !cli->args.output);
+            code = summarise(s, name, &text, NULL, cli->args.output ? output.data : NULL,
+                             n > 1 && !cli->args.output);
         nct_bytes_reset(&text);
         nct_bytes_reset(&output);
     }
@@ -578,6 +723,7 @@ int nct_sum_main(nct_cli *cli) {
         nct_signals_alarm(0);
     }
     nct_show_close(&s.show);
+    nct_sources_close(&s.sources);
     nct_talk_close(&s.talk);
     nct_free(s.bias);
     nct_session_close(s.session);

@@ -53,18 +53,18 @@ static bool answer_path(const nct_sum *s, const int32_t *ids, size_t n_ids, char
 }
 
 /* A file ends in a newline that was written last: one without is torn, and as if it were not there. */
-static bool load(const char *path, nct_bytes *answer) {
+static bool load(const char *path, nct_bytes *text) {
     nct_map map = {0};
     if (nct_map_open(path, &map, NULL) != NCT_OK)
         return false;
-    answer->n = 0;
+    text->n = 0;
     bool good = map.n_bytes && map.data[map.n_bytes - 1] == '\n' &&
-                nct_bytes_add(answer, map.data, map.n_bytes - 1, NULL) == NCT_OK;
+                nct_bytes_add(text, map.data, map.n_bytes - 1, NULL) == NCT_OK;
     nct_map_close(&map);
     return good;
 }
 
-static void store(const nct_sum *s, const char *path, const nct_bytes *answer) {
+static void store(const nct_sum *s, const char *path, const nct_bytes *text) {
     char part[PATH_MAX];
     if (s->cli->args.cache > 0 || snprintf(part, sizeof part, "%s.%ld", path, (long)getpid()) >= (int)sizeof part ||
         !nct_make_folders(path, false))
@@ -72,10 +72,33 @@ static void store(const nct_sum *s, const char *path, const nct_bytes *answer) {
     int fd = open(part, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
     if (fd < 0)
         return;
-    bool good = write(fd, answer->data ? answer->data : "", answer->n) == (ssize_t)answer->n && write(fd, "\n", 1) == 1;
+    bool good =
+        write(fd, text->data ? text->data : "", text->n) == (ssize_t)text->n && write(fd, "\n", 1) == 1;
     good = fsync(fd) == 0 && good;
     if (close(fd) != 0 || !good || rename(part, path) != 0)
         unlink(part); /* it is asked again then */
+}
+
+/* Beside an answer: which blocks were chosen while it was written. One that was kept without is asked for again. */
+static bool sources_path(const char *path, char *buf, size_t n_buf) {
+    return snprintf(buf, n_buf, "%s.sources", path) < (int)n_buf;
+}
+
+static bool load_sources(const char *path, nct_sources *sources) {
+    char beside[PATH_MAX];
+    nct_bytes text = {0};
+    bool good = sources_path(path, beside, sizeof beside) && load(beside, &text) &&
+                nct_sources_load(text.data, sources);
+    nct_bytes_reset(&text);
+    return good;
+}
+
+static void store_sources(const nct_sum *s, const char *path) {
+    char beside[PATH_MAX];
+    nct_bytes text = {0};
+    if (sources_path(path, beside, sizeof beside) && nct_sources_save(&s->sources, &text, NULL) == NCT_OK)
+        store(s, beside, &text);
+    nct_bytes_reset(&text);
 }
 
 bool nct_sum_forget(void) {
@@ -131,8 +154,8 @@ static bool show_piece(void *sum, bool thinking, const char *text, size_t n) {
     return nct_show_piece(&((nct_sum *)sum)->show, thinking, text, n);
 }
 
-static int generate(nct_sum *s, const int32_t *ids, size_t n_ids, bool in_thinking, bool show, nct_bytes *answer,
-                    bool *whole) {
+static int generate(nct_sum *s, const nct_question *q, const int32_t *ids, size_t n_ids, bool in_thinking,
+                    bool stream, nct_bytes *answer, bool *whole) {
     const nct_args *a = &s->cli->args;
     nct_error err = {0};
     nct_answer made;
@@ -145,9 +168,13 @@ static int generate(nct_sum *s, const int32_t *ids, size_t n_ids, bool in_thinki
                                   .ignore_eos = a->ignore_eos,
                                   .continuation = s->talk.plain,
                                   .stops = &a->stops,
-                                  .emit = show ? show_piece : drop_piece,
+                                  .emit = stream ? show_piece : drop_piece,
                                   .progress = show_progress,
-                                  .context = s};
+                                  .context = s,
+                                  .on_choice = q->n_texts ? nct_sources_count : NULL,
+                                  .choice_context = &s->sources};
+    if (q->n_texts)
+        nct_sources_clear(&s->sources);
     nct_meter_begin(s->cli, s->label, &s->show.meter);
     nct_status status = nct_answer_make(s->engine, s->session, ids, n_ids, &options, &made, &err);
     nct_meter_end(&s->show.meter);
@@ -175,32 +202,57 @@ static int generate(nct_sum *s, const int32_t *ids, size_t n_ids, bool in_thinki
     return code;
 }
 
-int nct_sum_ask(nct_sum *s, const char *content, size_t n, const char *instruction, bool show, nct_bytes *answer) {
+/* What the answer rests on: the counts at hand as lines. */
+static nct_status find_sources(nct_sum *s, nct_question *q, const int32_t *ids, size_t n_ids,
+                               nct_error *err) {
+    enum { MOST = 5 };
+    q->n_choices = nct_sources_total(&s->sources);
+    return nct_sources_find(&s->sources, s->engine, ids, n_ids, q->texts, q->n_texts, MOST, &q->found,
+                            &q->n_found, err);
+}
+
+void nct_question_close(nct_question *q) {
+    nct_bytes_reset(&q->instruction);
+    nct_bytes_reset(&q->answer);
+    nct_free(q->texts);
+    nct_free(q->found);
+    *q = (nct_question){0};
+}
+
+int nct_sum_ask(nct_sum *s, nct_question *q) {
     int32_t *ids = NULL;
     size_t n_ids = 0;
     bool thinking = false, whole = false;
     char path[PATH_MAX] = "";
     nct_error err = {0};
+    nct_bytes *answer = &q->answer;
     if (*nct_signals_flag())
         return *nct_signals_flag() == SIGALRM ? NCT_EXIT_FAILURE : 128 + (int)*nct_signals_flag();
-    if (make_prompt(s, content, n, instruction, &ids, &n_ids, &thinking, &err) != NCT_OK)
+    if (make_prompt(s, q->content, q->n_content, q->instruction.data, &ids, &n_ids, &thinking, &err) !=
+        NCT_OK)
         return nct_say_status(s->cli, &err);
     if (!answer_path(s, ids, n_ids, path, sizeof path))
         *path = 0;
     s->n_asked++;
     int code = NCT_EXIT_OK;
-    if (*path && s->cli->args.cache != 1 && load(path, answer)) {
+    if (*path && s->cli->args.cache != 1 && load(path, answer) &&
+        (!q->n_texts || load_sources(path, &s->sources))) {
         s->n_kept++;
-        if (show)
+        if (q->show)
             nct_output_write(&s->show.output, answer->data, answer->n);
     } else {
-        bool stream = show && s->show.output.tty; /* elsewhere the same bytes whether it was kept or not */
-        code = generate(s, ids, n_ids, thinking, stream, answer, &whole);
-        if (code == NCT_EXIT_OK && whole && *path)
+        bool stream = q->show && s->show.output.tty; /* elsewhere the same bytes whether it was kept or not */
+        code = generate(s, q, ids, n_ids, thinking, stream, answer, &whole);
+        if (code == NCT_EXIT_OK && whole && *path) {
+            if (q->n_texts)
+                store_sources(s, path);
             store(s, path, answer);
-        if (show && !stream && (code == NCT_EXIT_OK || code >= NCT_EXIT_INTERRUPT))
+        }
+        if (q->show && !stream && (code == NCT_EXIT_OK || code >= NCT_EXIT_INTERRUPT))
             nct_output_write(&s->show.output, answer->data ? answer->data : "", answer->n);
     }
+    if (code == NCT_EXIT_OK && q->n_texts && find_sources(s, q, ids, n_ids, &err) != NCT_OK)
+        code = nct_say_status(s->cli, &err);
     nct_free(ids);
     return code;
 }
