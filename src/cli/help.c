@@ -90,6 +90,7 @@ static const nct_topic topics[] = {
      "  thinking {text}, delta {text}, done {as above}, error {exit, message}.\n"
      "sum --json: file, text, strategy, tokens, model, usage {prompt, cached, completion, asked, kept}, "
      "sampling,\n"
+     "  parallel {sequences, steps}: the most answers that were written together, and steps of all that were,\n"
      "  parts [{begin, end, tokens, text}]: bytes of the input, and the summary of each; with --sources also\n"
      "  covers [{file, lines}], the lines that a part is, and sources, as of run; then sources of all parts.\n"
      "Keys are only ever added.\n"

@@ -208,83 +208,124 @@ static int plan(job *j, size_t window) {
 
 /* ------------------------------------------------------------------ doing it */
 
-static int ask(job *j, nct_question *q, const char *content, size_t n, const char *about, bool whole) {
+/* What is asked about a text; whole: the answer is the summary that was asked for. */
+static int prepare(job *j, nct_question *q, const char *content, size_t n, const char *about, bool whole) {
     nct_error err = {0};
     q->content = content;
     q->n_content = n;
     q->show = whole && !j->s->show.silent;
-    return nct_sum_instruction(j->s->cli, about, whole, &q->instruction, &err) == NCT_OK
-               ? nct_sum_ask(j->s, q)
-               : nct_say_status(j->s->cli, &err);
+    nct_sum_instruction(j->s->cli, about, whole, &q->instruction, &err);
+    return nct_say_status(j->s->cli, &err);
 }
 
-static void label(job *j, const char *what, size_t i, size_t n) {
-    snprintf(j->s->label, sizeof j->s->label, "%s %zu of %zu", what, i, n);
+static int ask(job *j, nct_question *q, const char *content, size_t n, const char *about, bool whole) {
+    int code = prepare(j, q, content, n, about, whole);
+    return code == NCT_EXIT_OK ? nct_sum_ask(j->s, q) : code;
 }
 
 static int map(job *j) {
+    void *p = NULL;
+    nct_error err = {0};
+    if (nct_alloc(&p, j->n_parts, sizeof(nct_question *), &err) != NCT_OK)
+        return nct_say_status(j->s->cli, &err);
+    nct_question **question = p;
     int code = NCT_EXIT_OK;
     for (size_t i = 0; i < j->n_parts && code == NCT_EXIT_OK; i++) {
         char about[96];
-        part *p = &j->part[i];
+        part *at = &j->part[i];
         snprintf(about, sizeof about, "part %zu of %zu of a longer text, which stands above,", i + 1, j->n_parts);
-        label(j, "part", i + 1, j->n_parts);
-        code = ask(j, &p->asked, j->text.data + p->begin, p->end - p->begin, about, false);
+        question[i] = &at->asked;
+        code = prepare(j, question[i], j->text.data + at->begin, at->end - at->begin, about, false);
+    }
+    if (code == NCT_EXIT_OK)
+        code = nct_sum_ask_all(j->s, question, j->n_parts, "part");
+    nct_free(question);
+    return code;
+}
+
+/* Several summaries, and the one that is made of them. */
+typedef struct join {
+    nct_bytes text;
+    nct_question asked;
+} join;
+
+/* Puts as many of the summaries level [n] into a prompt as fit, from number `first` on. */
+static int gather(job *j, const nct_bytes *level, size_t n, size_t first, join *k, size_t *n_taken) {
+    nct_error err = {0};
+    int code = NCT_EXIT_OK;
+    for (*n_taken = 0; first + *n_taken < n && *n_taken < CHILDREN; ++*n_taken) {
+        const nct_bytes *one = &level[first + *n_taken];
+        size_t before = k->text.n, n_ids = 0;
+        if (nct_bytes_printf(&k->text, &err, "%sSummary of part %zu:\n%s\n", *n_taken ? "\n" : "",
+                             first + *n_taken + 1, one->data ? one->data : "") != NCT_OK)
+            return nct_say_status(j->s->cli, &err);
+        code = nct_sum_count(j->s, k->text.data, k->text.n, "", &n_ids);
+        if (code != NCT_EXIT_OK)
+            return code;
+        if (*n_taken >= 2 && n_ids > j->room) { /* two always go together, or it would not end */
+            k->text.n = before;
+            k->text.data[before] = 0;
+            break;
+        }
     }
     return code;
 }
 
-/* Summaries [0, n) become fewer, until one prompt holds them all and gives the last. */
+/* The summaries level [*n] become fewer; one: it is the last. */
+static int join_level(job *j, nct_bytes *level, size_t *n) {
+    void *joins = NULL, *questions = NULL;
+    nct_error err = {0};
+    size_t n_joins = 0, n_taken = 0;
+    if (nct_alloc(&joins, *n, sizeof(join), &err) != NCT_OK ||
+        nct_alloc(&questions, *n, sizeof(nct_question *), &err) != NCT_OK) {
+        nct_free(joins);
+        return nct_say_status(j->s->cli, &err);
+    }
+    join *k = joins;
+    nct_question **question = questions;
+    int code = NCT_EXIT_OK;
+    for (size_t i = 0; i < *n && code == NCT_EXIT_OK; i += n_taken)
+        code = gather(j, level, *n, i, &k[n_joins++], &n_taken);
+    for (size_t i = 0; i < n_joins && code == NCT_EXIT_OK; i++) {
+        question[i] = &k[i].asked;
+        code = prepare(j, question[i], k[i].text.data, k[i].text.n,
+                       "the text whose parts are summarised above, as one text and without mention of parts,",
+                       n_joins == 1);
+    }
+    snprintf(j->s->label, sizeof j->s->label, "joining");
+    if (code == NCT_EXIT_OK)
+        code =
+            n_joins == 1 ? nct_sum_ask(j->s, question[0]) : nct_sum_ask_all(j->s, question, n_joins, "join");
+    for (size_t i = 0; i < *n; i++)
+        nct_bytes_reset(&level[i]);
+    for (size_t i = 0; i < n_joins; i++) {
+        level[i] = k[i].asked.answer;
+        k[i].asked.answer = (nct_bytes){0};
+        nct_bytes_reset(&k[i].text);
+        nct_question_close(&k[i].asked);
+    }
+    *n = n_joins;
+    nct_free(joins);
+    nct_free(questions);
+    return code;
+}
+
+/* The summaries of the parts, of these, and so on. */
 static int reduce(job *j) {
     void *p = NULL;
     nct_error err = {0};
-    if (nct_alloc(&p, j->n_parts, sizeof(nct_bytes), &err) != NCT_OK)
+    size_t n = j->n_parts, n_all = n;
+    if (nct_alloc(&p, n, sizeof(nct_bytes), &err) != NCT_OK)
         return nct_say_status(j->s->cli, &err);
     nct_bytes *level = p;
-    size_t n = j->n_parts, n_all = n;
-    int code = NCT_EXIT_OK;
-    for (size_t i = 0; i < n && code == NCT_EXIT_OK; i++)
-        if (nct_bytes_add(&level[i], j->part[i].asked.answer.data, j->part[i].asked.answer.n, &err) != NCT_OK)
-            code = nct_say_status(j->s->cli, &err);
-    for (bool last = false; code == NCT_EXIT_OK && !last;) {
-        size_t n_next = 0;
-        for (size_t i = 0; i < n && code == NCT_EXIT_OK;) {
-            nct_bytes text = {0};
-            nct_question joined = {0};
-            size_t k = 0, n_ids = 0;
-            for (; i + k < n && k < CHILDREN && code == NCT_EXIT_OK; k++) {
-                size_t before = text.n;
-                if (nct_bytes_printf(&text, &err, "%sSummary of part %zu:\n%s\n", k ? "\n" : "", i + k + 1,
-                                     level[i + k].data ? level[i + k].data : "") != NCT_OK)
-                    code = nct_say_status(j->s->cli, &err);
-                else
-                    code = nct_sum_count(j->s, text.data, text.n, "", &n_ids);
-                if (code == NCT_EXIT_OK && k >= 2 && n_ids > j->room) { /* two always go together, or it would not end */
-                    text.n = before;
-                    text.data[before] = 0;
-                    break;
-                }
-            }
-            last = code == NCT_EXIT_OK && i == 0 && k == n;
-            label(j, "joining", n_next + 1, (n + CHILDREN - 1) / CHILDREN);
-            if (code == NCT_EXIT_OK)
-                code = ask(
-                    j, &joined, text.data, text.n,
-                    "the text whose parts are summarised above, as one text and without mention of parts,",
-                    last);
-            nct_bytes_reset(&text);
-            nct_bytes_reset(&level[n_next]);
-            for (size_t c = i; c < i + k; c++)
-                nct_bytes_reset(&level[c]);
-            level[n_next++] = joined.answer;
-            joined.answer = (nct_bytes){0};
-            nct_question_close(&joined);
-            i += k;
-        }
-        n = n_next;
-    }
-    if (n && code != NCT_EXIT_FAILURE) {
-        nct_bytes_reset(&j->summary);
+    for (size_t i = 0; i < n && err.status == NCT_OK; i++)
+        nct_bytes_add(&level[i], j->part[i].asked.answer.data, j->part[i].asked.answer.n, &err);
+    int code = nct_say_status(j->s->cli, &err);
+    do {
+        if (code == NCT_EXIT_OK)
+            code = join_level(j, level, &n);
+    } while (code == NCT_EXIT_OK && n > 1);
+    if (code == NCT_EXIT_OK) {
         j->summary = level[0];
         level[0] = (nct_bytes){0};
     }
@@ -317,7 +358,7 @@ static int refine(job *j) {
                                       text_of(&j->part[i - 1]));
         if (status == NCT_OK)
             status = nct_bytes_add(&text, j->text.data + p->begin, p->end - p->begin, &err);
-        label(j, "part", i + 1, j->n_parts);
+        snprintf(j->s->label, sizeof j->s->label, "part %zu of %zu", i + 1, j->n_parts);
         code = status != NCT_OK
                    ? nct_say_status(j->s->cli, &err)
                    : ask(j, &p->asked, text.data, text.n,
@@ -440,8 +481,10 @@ static nct_status write_json(const job *j, nct_bytes *out, nct_error *err) {
     NCT_TRY(nct_json_write_string(out, s->info.name, strlen(s->info.name), err));
     NCT_TRY(nct_bytes_printf(out, err,
                              ",\"quant\":\"%s\"},\"usage\":{\"prompt\":%zu,\"cached\":%zu,\"completion\":%zu,"
-                             "\"asked\":%zu,\"kept\":%zu},\"sampling\":{\"seed\":%llu,\"temp\":%g},\"parts\":[",
-                             s->info.weights, s->n_prompt, s->n_cached, s->n_completion, s->n_asked, s->n_kept,
+                             "\"asked\":%zu,\"kept\":%zu},\"parallel\":{\"sequences\":%zu,\"steps\":%llu},"
+                             "\"sampling\":{\"seed\":%llu,\"temp\":%g},\"parts\":[",
+                             s->info.weights, s->n_prompt, s->n_cached, s->n_completion, s->n_asked,
+                             s->n_kept, s->n_together ? s->n_together : 1, (unsigned long long)s->n_steps,
                              (unsigned long long)s->sampling.seed, s->sampling.temperature));
     for (size_t i = 0; i < j->n_parts; i++) {
         const part *p = &j->part[i];
@@ -468,32 +511,37 @@ static void print_time(double seconds, char buf[32]) {
 }
 
 /* How fast this machine reads and writes with this model: a little of the text is read and gone on with. */
-static nct_status measure(const job *j, double *prefill, double *decode, nct_error *err) {
+static int measure(job *j, double *prefill, double *decode, double *together) {
     enum { READ = 256, STEPS = 8 };
     int32_t *ids = NULL, id;
     size_t n = 0, n_bytes = byte_behind(j, READ);
     nct_report r;
+    nct_error err = {0};
     nct_session *session = j->s->session;
-    NCT_TRY(nct_encode(j->s->engine, j->text.data, n_bytes, false, true, &ids, &n, err));
-    nct_status status = nct_session_feed(session, ids, n, NULL, err);
+    nct_status status = nct_encode(j->s->engine, j->text.data, n_bytes, false, true, &ids, &n, &err);
+    if (status == NCT_OK)
+        status = nct_session_feed(session, ids, n, NULL, &err);
     for (int i = 0; i < STEPS && status == NCT_OK; i++)
-        if ((status = nct_session_sample(session, &j->s->sampling, (int)n, 0, &id, err)) == NCT_OK)
-            status = nct_session_feed(session, &id, 1, NULL, err);
+        if ((status = nct_session_sample(session, &j->s->sampling, (int)n, 0, &id, &err)) == NCT_OK)
+            status = nct_session_feed(session, &id, 1, NULL, &err);
+    int code = nct_say_status(j->s->cli, &err);
+    if (code == NCT_EXIT_OK && j->s->width > 1)
+        code = nct_sum_measure(j->s, ids, n, together);
     nct_free(ids);
     nct_session_report(session, &r);
     *prefill = nct_rate(r.n_prefill, r.prefill_s);
     *decode = nct_rate(r.n_decode, r.decode_s);
-    return status;
+    return code;
 }
 
-static int print_plan(const job *j) {
+static int print_plan(job *j) {
     nct_sum *s = j->s;
     nct_output *o = &s->show.output;
-    nct_error err = {0};
-    double prefill = 0, decode = 0;
+    double prefill = 0, decode = 0, together = 0;
     size_t least = SIZE_MAX, most = 0, n_levels = 0, n_asked = j->n_parts, n_read = j->n_tokens;
-    if (j->text.n && measure(j, &prefill, &decode, &err) != NCT_OK)
-        return nct_say_status(s->cli, &err);
+    int code = j->text.n ? measure(j, &prefill, &decode, &together) : NCT_EXIT_OK;
+    if (code != NCT_EXIT_OK)
+        return code;
     for (size_t i = 0; i < j->n_parts; i++) {
         least = j->part[i].n_tokens < least ? j->part[i].n_tokens : least;
         most = j->part[i].n_tokens > most ? j->part[i].n_tokens : most;
@@ -512,16 +560,23 @@ static int print_plan(const job *j) {
     if (j->strategy != NCT_SUM_DIRECT)
         nct_output_print(o, "  structure: %zu part%s (%s to %s tokens)", j->n_parts, j->n_parts == 1 ? "" : "s", NCT_N(least),
                          NCT_N(most));
+    if (s->width > 1)
+        nct_output_print(o, ", %zu at once", s->width);
     if (n_levels)
         nct_output_print(o, ", then %zu level%s of joining", n_levels, n_levels == 1 ? "" : "s");
     if (j->strategy != NCT_SUM_DIRECT)
         nct_output_print(o, "\n");
     char longest[32], reading[32];
+    size_t n_together = s->width > 1 ? j->n_parts : 0; /* levels of joining are few */
     print_time(prefill > 0 ? (double)n_read / prefill : 0, reading);
-    print_time(decode > 0 ? (double)(n_asked * s->max_tokens) / decode : 0, longest);
-    nct_output_print(o, "  estimate: reading %s, writing at most %s, KV %s    (measured with a little of the text)\n",
-                     reading, longest,
-                     NCT_BYTES(nct_session_cache_bytes(s->session, (most ? most : j->n_tokens) + s->max_tokens)));
+    double writing = decode > 0 ? (double)((n_asked - n_together) * s->max_tokens) / decode : 0;
+    writing += together > 0 ? (double)(n_together * s->max_tokens) / together : 0;
+    print_time(writing, longest);
+    nct_output_print(
+        o, "  estimate: reading %s, writing at most %s, KV %s    (measured with a little of the text)\n",
+        reading, longest,
+        NCT_BYTES(s->width *
+                  nct_session_cache_bytes(s->session, (most ? most : j->n_tokens) + s->max_tokens)));
     return NCT_EXIT_OK;
 }
 
@@ -554,10 +609,36 @@ static nct_status expand(const char *pattern, const char *path, nct_bytes *out, 
 static void tell_stopped(const job *j, int code) {
     if (code < NCT_EXIT_INTERRUPT && *nct_signals_flag() != SIGALRM)
         return;
-    nct_say_warning(j->s->cli, "%s after %zu answer%s; %s", *nct_signals_flag() == SIGALRM ? "the time is up" : "stopped",
-                    j->s->n_asked ? j->s->n_asked - 1 : 0, j->s->n_asked == 2 ? "" : "s",
-                    j->s->cli->args.cache > 0 ? "with --cache none was kept"
-                                              : "the same command goes on from there");
+    nct_say_warning(
+        j->s->cli, "%s after %zu answer%s; %s", *nct_signals_flag() == SIGALRM ? "the time is up" : "stopped",
+        j->s->n_asked, j->s->n_asked == 1 ? "" : "s",
+        j->s->cli->args.cache > 0 ? "with --cache none was kept" : "the same command goes on from there");
+}
+
+/* How many parts are answered together: what -np says, what there are, and what memory holds. */
+static int choose_width(job *j, size_t window) {
+    nct_sum *s = j->s;
+    nct_knobs knobs;
+    size_t longest = s->n_expected, joined = CHILDREN * s->max_tokens + window - j->room;
+    if (j->n_parts > CHILDREN && joined > longest) /* several are made together */
+        longest = joined < window ? joined : window;
+    uint64_t each = nct_session_cache_bytes(s->session, longest), room = nct_cache_room(s->cli, &s->info);
+    int code = nct_take_width(s->cli, &s->width);
+    if (code == NCT_EXIT_OK)
+        code = nct_take_knobs(s->cli, &knobs);
+    if (code != NCT_EXIT_OK)
+        return code;
+    const char *alone = nct_session_is_mapped(s->session) ? "a cache in files is one"
+                        : knobs.decide_by_prompt ? "with sparse.decide=prompt a prompt is read as a whole"
+                                                 : NULL;
+    if (alone && s->width > 1)
+        nct_say_warning(s->cli, "-np %s: %s; parts are answered one after another", s->cli->args.parallel,
+                        alone);
+    size_t most = s->width ? s->width : NCT_WIDTH, n = j->strategy == NCT_SUM_MAP_REDUCE ? j->n_parts : 1;
+    n = n < most ? n : most;
+    n = room / each < n ? (size_t)(room / each) : n;
+    s->width = alone || n < 1 ? 1 : n;
+    return NCT_EXIT_OK;
 }
 
 static int open_session(job *j, size_t window) {
@@ -574,8 +655,11 @@ static int open_session(job *j, size_t window) {
     size_t n = largest + (window - j->room);
     if (j->strategy == NCT_SUM_REFINE)
         n += s->max_tokens;
+    s->n_expected = n < window ? n : window;
     s->sampling.seed = a->seed == NCT_UNSET ? s->sampling.seed : (uint64_t)a->seed;
-    int code = nct_open_session(s->cli, s->engine, n < window ? n : window, &s->session);
+    int code = nct_open_session(s->cli, s->engine, s->n_expected, &s->session);
+    if (code == NCT_EXIT_OK)
+        code = choose_width(j, window);
     if (code != NCT_EXIT_OK || !a->sources || a->plan)
         return code;
     nct_error err = {0};
@@ -594,6 +678,15 @@ static void take_seed(nct_sum *s, const nct_bytes *text) {
     s->sampling.seed = nct_le32(digest);
 }
 
+static void print_stats(const nct_sum *s, const char *name) {
+    char together[48] = "";
+    if (s->n_together)
+        snprintf(together, sizeof together, " · up to %zu at once", s->n_together);
+    nct_say_dim(s->cli, "%s: %zu answers, %zu of them kept before%s · %s in (%s cached) · %s out", name,
+                s->n_asked, s->n_kept, together, NCT_N(s->n_prompt), NCT_N(s->n_cached),
+                NCT_N(s->n_completion));
+}
+
 /* files: those that stand in the text, or NULL. */
 static int summarise(nct_sum *s, const char *name, nct_bytes *text, const nct_prompt *files,
                      const char *output, bool header) {
@@ -604,7 +697,8 @@ static int summarise(nct_sum *s, const char *name, nct_bytes *text, const nct_pr
     *text = (nct_bytes){0};
     if (cli->args.ctx != NCT_UNSET && (size_t)cli->args.ctx < window)
         window = (size_t)cli->args.ctx;
-    s->n_prompt = s->n_cached = s->n_completion = s->n_asked = s->n_kept = 0;
+    s->n_prompt = s->n_cached = s->n_completion = s->n_asked = s->n_kept = s->n_together = 0;
+    s->n_steps = 0;
     take_seed(s, &j.text);
     int code = plan(&j, window);
     if (code == NCT_EXIT_OK)
@@ -629,19 +723,20 @@ static int summarise(nct_sum *s, const char *name, nct_bytes *text, const nct_pr
                 print_sources(&j);
         }
         if (s->cli->args.stats)
-            nct_say_dim(cli, "%s: %zu answers, %zu of them kept before · %s in (%s cached) · %s out", name, s->n_asked,
-                        s->n_kept, NCT_N(s->n_prompt), NCT_N(s->n_cached), NCT_N(s->n_completion));
+            print_stats(s, name);
         code = nct_output_close(&s->show.output, code);
     }
     if (s->session)
         nct_session_keep(s->session, nct_session_length(s->session));
+    nct_batcher_close(s->batcher);
+    s->batcher = NULL;
     close_job(&j);
     return code;
 }
 
 static int check(const nct_cli *cli, const nct_list *paths) {
     const nct_args *a = &cli->args;
-    size_t n_words;
+    size_t n_words, width;
     if (!nct_sum_words(cli, &n_words))
         return nct_say_error(cli, NCT_EXIT_USAGE, "--length is short, medium, long or a number of words such as 120w, "
                                                   "not '%.40s'", a->sum_length);
@@ -653,7 +748,7 @@ static int check(const nct_cli *cli, const nct_list *paths) {
                                                   "try: -o '{dir}/{stem}.sum.md'\n     --together", a->output, paths->n);
     if (paths->n == 0 && cli->term.in_tty)
         return nct_say_error(cli, NCT_EXIT_USAGE, "nothing to summarise\ntry: noctule sum FILE\n     ... | noctule sum");
-    return NCT_EXIT_OK;
+    return nct_take_width(cli, &width);
 }
 
 static int open_all(nct_sum *s) {
