@@ -503,7 +503,7 @@ static nct_status write_json(const job *j, nct_bytes *out, nct_error *err) {
 
 static void print_time(double seconds, char buf[32]) {
     if (seconds < 90)
-        snprintf(buf, 32, "%.0f s", seconds);
+        snprintf(buf, 32, "%.0f s", ceil(seconds));
     else if (seconds < 5400)
         snprintf(buf, 32, "%.0f min", seconds / 60);
     else
@@ -572,11 +572,10 @@ static int print_plan(job *j) {
     double writing = decode > 0 ? (double)((n_asked - n_together) * s->max_tokens) / decode : 0;
     writing += together > 0 ? (double)(n_together * s->max_tokens) / together : 0;
     print_time(writing, longest);
-    nct_output_print(
-        o, "  estimate: reading %s, writing at most %s, KV %s    (measured with a little of the text)\n",
-        reading, longest,
-        NCT_BYTES(s->width *
-                  nct_session_cache_bytes(s->session, (most ? most : j->n_tokens) + s->max_tokens)));
+    nct_output_print(o, "  estimate: reading %s, writing at most %s, KV %s  (measured here)\n", reading,
+                     longest,
+                     NCT_BYTES(s->width * nct_session_cache_bytes(s->session, (most ? most : j->n_tokens) +
+                                                                                  s->max_tokens)));
     return NCT_EXIT_OK;
 }
 
@@ -679,12 +678,19 @@ static void take_seed(nct_sum *s, const nct_bytes *text) {
 }
 
 static void print_stats(const nct_sum *s, const char *name) {
-    char together[48] = "";
+    nct_bytes line = {0};
+    nct_bytes_printf(&line, NULL, "%s: %zu answer%s", name, s->n_asked, s->n_asked == 1 ? "" : "s");
+    if (s->n_kept)
+        nct_bytes_printf(&line, NULL, ", %zu kept before", s->n_kept);
     if (s->n_together)
-        snprintf(together, sizeof together, " · up to %zu at once", s->n_together);
-    nct_say_dim(s->cli, "%s: %zu answers, %zu of them kept before%s · %s in (%s cached) · %s out", name,
-                s->n_asked, s->n_kept, together, NCT_N(s->n_prompt), NCT_N(s->n_cached),
-                NCT_N(s->n_completion));
+        nct_bytes_printf(&line, NULL, ", up to %zu at once", s->n_together);
+    nct_bytes_printf(&line, NULL, " · %s in", NCT_N(s->n_prompt));
+    if (s->n_cached)
+        nct_bytes_printf(&line, NULL, " (%s cached)", NCT_N(s->n_cached));
+    nct_bytes_printf(&line, NULL, " · %s out", NCT_N(s->n_completion));
+    if (line.data)
+        nct_say_dim(s->cli, "%s", line.data);
+    nct_bytes_reset(&line);
 }
 
 /* files: those that stand in the text, or NULL. */
