@@ -319,7 +319,6 @@ typedef struct table {
     /* tokens, for the progress */
     size_t n_done, n_answered; /* questions that were answered here, tokens of their answers .. */
     uint64_t n_read, n_left;   /* .. and of their prompts; of prompts of which nothing was read */
-    size_t n_waiting;          /* questions of which nothing was read */
 } table;
 
 static bool take(void *context, int32_t id) {
@@ -379,7 +378,6 @@ static int sit_down(table *t, seat *at, nct_question *q) {
     size_t limit = (size_t)nct_batcher_limit(s->batcher, n_expected);
     at->q = q;
     at->options = answer_options(s, at->k.thinking);
-    t->n_waiting--;
     t->n_left -= at->k.n_ids;
     nct_status status =
         nct_answering_open(s->engine, at->k.n_ids, limit, &at->options, &at->made, &at->answering, &err);
@@ -488,7 +486,7 @@ static int take_kept(table *t, nct_question **question, size_t *n) {
         }
         nct_free(k.ids);
     }
-    *n = t->n_waiting = n_open;
+    *n = n_open;
     return code;
 }
 
@@ -563,15 +561,17 @@ int nct_sum_measure(nct_sum *s, const int32_t *ids, size_t n_ids, double *rate) 
         return code;
     for (size_t i = 0; i < s->width && err.status == NCT_OK; i++)
         nct_batcher_add(s->batcher, &sequence, &number, &err);
-    for (int n = 0; n < STEPS && err.status == NCT_OK; n += began != 0) {
+    size_t n_sitting = s->width; /* until the context of one is full */
+    for (int n = 0; n < STEPS && err.status == NCT_OK && n_sitting == s->width; n += began != 0) {
         size_t before = n_tokens;
-        nct_batcher_step(s->batcher, nct_signals_flag(), &err);
+        nct_batcher_step(s->batcher, NULL, &err);
+        n_sitting = (size_t)nct_batcher_size(s->batcher);
         if (!began && n_tokens - before == s->width) { /* all of them write */
             began = nct_clock_ns();
             n_before = n_tokens;
         }
     }
-    *rate = nct_rate(n_tokens - n_before, (double)(nct_clock_ns() - began) * 1e-9);
+    *rate = began ? nct_rate(n_tokens - n_before, (double)(nct_clock_ns() - began) * 1e-9) : 0;
     nct_batcher_close(s->batcher);
     s->batcher = NULL;
     return nct_say_status(s->cli, &err);
