@@ -476,6 +476,7 @@ typedef struct nct_report {
     const char *keys, *values;        /* their types: "f32", "f16", "bf16", "q8" */
     double sparse_s, choosing_s;      /* of threads, attending in calls with rows that choose; of it, scoring and choosing */
     int chooses_from;                 /* position from which rows choose blocks; -1: none does */
+    int block;                        /* tokens of a block that they choose; 0: none does */
 } nct_report;
 
 void nct_session_report(const nct_session *session, nct_report *report);
@@ -500,6 +501,8 @@ typedef struct nct_batcher_options {
     int n_sequences;             /* held at once, at most: 1 to NCT_BATCHER_MAX */
     int slice;                   /* prompt rows of a step beside sequences that answer; 0: chosen by the engine */
     bool apart;                  /* nothing is shared: every prompt is computed, and no files are looked at */
+    bool keep_prompts;           /* prompts go to files while they are read, as a session's do, not only what several have in
+                                    common */
 } nct_batcher_options;
 
 /** What to answer. */
@@ -517,6 +520,9 @@ typedef struct nct_sequence {
     /* Asked after each token that is not the last one: ids [n] that follow it without being chosen, as if they had been;
      * borrowed for the call. False: nothing follows, and the sequence ends. NULL: not asked. */
     bool (*follow)(void *context, const int32_t **ids, size_t *n);
+    /* Told of every choice of blocks that the rows which write the answer make, as of nct_feed_options; nothing is guessed
+     * for it then. NULL: not told. */
+    nct_choice_fn *on_choice;
     /* Told once, when the sequence has left the batcher: after its last token (err NULL), or on a failure that is its own:
      * NCT_E_CONTEXT where it is full, NCT_E_MEMORY, NCT_E_ARGUMENT of sampling. Not after nct_batcher_drop. */
     void (*ended)(void *context, const nct_error *err);

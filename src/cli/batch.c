@@ -12,7 +12,6 @@
 #include "cli/open.h"
 
 enum {
-    WIDTH = 8,          /* of -np auto: beyond it a step takes as much longer as it does more; fits() bounds it by memory */
     AHEAD = 32,         /* records that are looked at for what they have in common with others .. */
     WORTH_SHARING = 64, /* .. if it is so many tokens .. */
     PATIENCE = 64,      /* .. and so many others may go before one */
@@ -84,18 +83,6 @@ static int take_shard(batch *b) {
     return NCT_EXIT_OK;
 }
 
-static int take_width(batch *b) {
-    const char *text = b->cli->args.parallel;
-    int64_t n;
-    if (!text || strcmp(text, "auto") == 0)
-        return NCT_EXIT_OK;
-    if (!nct_parse_count(text, 1, NCT_BATCHER_MAX, &n))
-        return nct_say_error(b->cli, NCT_EXIT_USAGE, "-np %s: expected auto or a number from 1 to %d", text,
-                             NCT_BATCHER_MAX);
-    b->width = (size_t)n;
-    return NCT_EXIT_OK;
-}
-
 static int check_options(batch *b) {
     const nct_args *a = &b->cli->args;
     nct_knobs knobs;
@@ -109,7 +96,7 @@ static int check_options(batch *b) {
                              (long long)a->seed);
     if (code == NCT_EXIT_OK)
         code = take_shard(b);
-    return code == NCT_EXIT_OK ? take_width(b) : code;
+    return code == NCT_EXIT_OK ? nct_take_width(b->cli, &b->width) : code;
 }
 
 /* ------------------------------------------------------------------ which records */
@@ -704,29 +691,14 @@ static int exit_code(const batch *b) {
 }
 
 static int open_batcher(batch *b) {
-    nct_knobs knobs;
-    nct_error err = {0};
-    int code = nct_take_knobs(b->cli, &knobs);
-    if (code != NCT_EXIT_OK)
-        return code;
-    nct_batcher_options o = {.session = nct_take_session(b->cli, &knobs),
-                             .n_sequences = b->width ? (int)b->width : WIDTH,
+    /* of auto; fits() bounds it by memory */
+    nct_batcher_options o = {.n_sequences = b->width ? (int)b->width : NCT_WIDTH,
                              .apart = b->cli->args.share == 1};
-    char folder[PATH_MAX];
-    nct_take_pages(b->cli, &knobs, folder, sizeof folder, &o.session);
-    o.session.kv_mapped = false; /* the folder is for what is common */
-    code = nct_take_spec(b->cli, b->recipe.engine, &knobs, &o.session);
-    if (code != NCT_EXIT_OK)
-        return code;
+    int code = nct_open_batcher(b->cli, b->recipe.engine, &o, &b->batcher);
     b->most_ahead = o.apart ? 1 : AHEAD;
-    o.session.n_ctx = b->cli->args.ctx == NCT_UNSET ? 0 : (int)b->cli->args.ctx;
     b->room = nct_cache_room(b->cli, &b->recipe.info);
-    if (nct_batcher_open(b->recipe.engine, &o, &b->batcher, &err) != NCT_OK)
-        return err.status == NCT_E_ARGUMENT || err.status == NCT_E_CONTEXT
-                   ? nct_say_error(b->cli, NCT_EXIT_USAGE, "%s", err.text)
-                   : nct_say_status(b->cli, &err);
     b->width = (size_t)o.n_sequences;
-    return NCT_EXIT_OK;
+    return code;
 }
 
 static int prepare(batch *b) {

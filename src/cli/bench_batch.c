@@ -148,14 +148,14 @@ static void print_table(const trial *t, nct_output *out) {
     nct_output_print(out, "%s %s · %s · %d/%d threads (prefill/decode)\n", t->b.info.name, t->b.info.weights,
                      t->b.info.isa, t->b.info.n_threads_batch, t->b.info.n_threads);
     nct_output_print(out,
-                     "|  B |    PP |    TG | prefill t/s | t/s per seq | total t/s | spread | times one |\n"
-                     "|---:|------:|------:|------------:|------------:|----------:|-------:|----------:|\n");
+                     "|  B |    PP |    TG | prefill t/s | t/s per seq | total t/s | spread | \u00d7 one |\n"
+                     "|---:|------:|------:|------------:|------------:|----------:|-------:|------:|\n");
     for (size_t i = 0; i < t->widths.n; i++) {
         const row *r = &t->row[i];
         char times[16] = "-";
         if (t->row[0].width == 1)
             snprintf(times, sizeof times, "%.2f", r->times);
-        nct_output_print(out, "| %2lld | %5lld | %5lld | %11.1f | %11.2f | %9.1f | ±%4.1f%% | %9s |\n",
+        nct_output_print(out, "| %2lld | %5lld | %5lld | %11.1f | %11.2f | %9.1f | ±%4.1f%% | %5s |\n",
                          (long long)r->width, (long long)t->n_prompt, (long long)t->n_gen, r->read_rate,
                          r->fed_rate / (double)r->width, r->fed_rate, 100 * r->fed_spread / r->fed_rate,
                          times);

@@ -20,6 +20,8 @@ static void print_special(nct_output *out, const nct_engine *engine, const char 
 }
 
 static void print_model(nct_output *out, const nct_engine *engine, const nct_model_info *m) {
+    out->folds = true;
+    out->hang = 12;
     nct_output_print(out, "%s    (%s)\n", m->name, m->path);
     nct_output_print(out, "container   %s, architecture %s\n", m->container, m->architecture);
     nct_output_print(out, "weights     %s · %s parameters · %s in memory\n", m->weights,
@@ -82,6 +84,7 @@ static void print_memory(nct_output *out, const nct_model_info *m) {
     uint64_t window = (uint64_t)m->max_positions,
              most = m->long_positions ? (uint64_t)m->long_positions : window;
     bool told = false, beyond = false;
+    out->folds = false; /* a table */
     nct_output_print(out, "\ncontext  %4s cache  in memory   q8 cache  in memory\n", m->kv);
     for (size_t i = 0; i < N_CONTEXTS; i++) {
         char label[24];

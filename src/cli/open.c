@@ -707,6 +707,40 @@ int nct_open_session(const nct_cli *cli, nct_engine *engine, size_t n_expected, 
     return NCT_EXIT_OK;
 }
 
+int nct_take_width(const nct_cli *cli, size_t *width) {
+    const char *text = cli->args.parallel;
+    int64_t n = 0;
+    if (text && strcmp(text, "auto") != 0 && !nct_parse_count(text, 1, NCT_BATCHER_MAX, &n))
+        return nct_say_error(cli, NCT_EXIT_USAGE, "-np %s: expected auto or a number from 1 to %d", text,
+                             NCT_BATCHER_MAX);
+    *width = (size_t)n;
+    return NCT_EXIT_OK;
+}
+
+int nct_open_batcher(const nct_cli *cli, nct_engine *engine, nct_batcher_options *o, nct_batcher **batcher) {
+    nct_knobs knobs;
+    nct_error err = {0};
+    int code = nct_take_knobs(cli, &knobs);
+    if (code != NCT_EXIT_OK)
+        return code;
+    char folder[PATH_MAX];
+    o->session = nct_take_session(cli, &knobs);
+    nct_take_pages(cli, &knobs, folder, sizeof folder, &o->session);
+    o->session.kv_mapped = false; /* the folder is for what is common */
+    code = nct_take_spec(cli, engine, &knobs, &o->session);
+    if (code != NCT_EXIT_OK)
+        return code;
+    const char *drafter = nct_engine_drafter(engine);
+    if (drafter && strcmp(drafter, "model") != 0 && cli->command->bit == NCT_CMD_SUM)
+        o->session.drafter = NULL; /* a head reads along with one prompt */
+    o->session.n_ctx = cli->args.ctx == NCT_UNSET ? 0 : (int)cli->args.ctx;
+    if (nct_batcher_open(engine, o, batcher, &err) != NCT_OK)
+        return err.status == NCT_E_ARGUMENT || err.status == NCT_E_CONTEXT
+                   ? nct_say_error(cli, NCT_EXIT_USAGE, "%s", err.text)
+                   : nct_say_status(cli, &err);
+    return NCT_EXIT_OK;
+}
+
 /* ------------------------------------------------------------------ sampling */
 
 uint64_t nct_draw_seed(void) {

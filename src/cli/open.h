@@ -55,6 +55,15 @@ size_t nct_window(const nct_cli *cli, const nct_model_info *info);
  *  with --kv-dir auto, which is said, and is refused without. */
 int nct_open_session(const nct_cli *cli, nct_engine *engine, size_t n_expected, nct_session **session);
 
+/** A batcher with -c, --rope, the knobs, --spec and files; *options has the rest: n_sequences, apart, keep_prompts. A draft
+ *  head guesses for nobody in a summary, and is refused elsewhere. */
+int nct_open_batcher(const nct_cli *cli, nct_engine *engine, nct_batcher_options *options,
+                     nct_batcher **batcher);
+
+/** Sequences that -np asks for; 0: auto, as many as NCT_WIDTH at most. */
+int nct_take_width(const nct_cli *cli, size_t *width);
+enum { NCT_WIDTH = 8 }; /* beyond it a step takes as much longer as it does more */
+
 /** For a session that was just opened with these options and will hold so many tokens: opened anew with its cache in
  *  files, and said, if memory does not suffice and --kv-dir auto allows it; else exit 1, said, and *session is NULL. */
 int nct_find_room(const nct_cli *cli, nct_engine *engine, size_t n_tokens, const nct_session_options *options,

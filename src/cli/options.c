@@ -222,6 +222,9 @@ const nct_option nct_option_table[] = {
      .standard = "what fits, up to 48k", .low = 32, .high = 1e9},
     {"overlap", NCT_KIND_COUNT, SUM, "Summary", FIELD(overlap), .help = "tokens that a part repeats of the one before",
      .value = "N", .standard = "0", .high = 1e9},
+    {"parallel", NCT_KIND_TEXT, SUM, "Summary", FIELD(parallel),
+     .help = "parts answered together; auto: 8, or as many as memory holds", .shorts = "np", .value = "N|auto",
+     .standard = "auto"},
     {"plan", NCT_KIND_FLAG, SUM, "Summary", FIELD(plan), .help = "say how it would be done and how long it takes, and stop"},
     {"each", NCT_KIND_FLAG, SUM, "Summary", FIELD(each), .help = "a summary of every file", .standard = "so it is"},
     {"together", NCT_KIND_FLAG, SUM, "Summary", FIELD(together), .help = "one summary of all files"},
@@ -546,10 +549,10 @@ const nct_option nct_option_table[] = {
      .help = "short for --format json", .words = "format=json"},
     {"stats", NCT_KIND_FLAG, ANSWER, "Output", FIELD(stats),
      .help = "one line of counts and speeds on stderr", .standard = "on a terminal"},
-    {"sources", NCT_KIND_FLAG, TALK, "Output", FIELD(sources),
+    {"sources", NCT_KIND_FLAG, GENERATE, "Output", FIELD(sources),
      .help =
          "the input's lines that block-sparse attention chose most for the answer, on stderr or in JSON; a "
-         "diagnostic"},
+         "diagnostic. sum: for each part"},
     {"logprobs", NCT_KIND_COUNT, RUN | BATCH, "Output", FIELD(logprobs),
      .help = "how likely each token was, and the N likeliest beside it, in JSON or else on stderr", .value = "N",
      .standard = "none", .low = 0, .high = 100},

@@ -614,7 +614,7 @@ static int prepare(run *r) {
     r->options.prefix = a->assistant ? r->prefix.data : NULL;
     if (a->sources) {
         nct_error err = {0};
-        if (nct_sources_open(&r->info, r->session, &r->sources, &err) != NCT_OK)
+        if (nct_sources_open(r->session, &r->sources, &err) != NCT_OK)
             return nct_say_status(r->cli, &err);
         r->options.on_choice = nct_sources_count;
         r->options.choice_context = &r->sources;

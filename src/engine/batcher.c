@@ -18,6 +18,7 @@ enum {
 struct sequence {
     bool active, begun; /* begun: what others hold of its prompt was copied */
     nct_sequence what;
+    nct_attend_options attend;
     nct_cache cache; /* of the sequence before, while it is not active */
     const nct_rope *rope;
     nct_store *store; /* of files for this table; NULL: none */
@@ -43,6 +44,7 @@ struct nct_batcher {
     nct_work work;
     size_t chunk, slice;
     bool apart;                /* sequences share nothing */
+    bool keep_prompts;
     struct sequence *sequence; /* [n] */
     size_t n, n_active;
     float *logits; /* [n][n_vocab] */
@@ -93,7 +95,7 @@ static nct_status open_store(nct_batcher *g, struct sequence *s, const nct_rope 
     nct_cache_trim(&s->cache, 0);
     nct_store_options options = nct_session_files(o, o->keep);
     options.folder = g->folder; /* o's is borrowed for the opening */
-    options.when_asked = true;
+    options.when_asked = !g->keep_prompts;
     NCT_TRY(nct_page_identity(g->engine, rope, &g->attend.sparse, &s->cache, &options.identity, err));
     NCT_TRY(nct_store_open(&options, &s->cache, g->engine->pool, &s->store, err));
     s->store_rope = rope;
@@ -122,6 +124,7 @@ nct_status nct_batcher_open(nct_engine *engine, const nct_batcher_options *o, nc
     g->engine = engine;
     g->options = o->session;
     g->apart = o->apart;
+    g->keep_prompts = o->keep_prompts;
     g->attend.sparse = terms.sparse;
     g->n = (size_t)o->n_sequences;
     g->chunk = longest.chunk;
@@ -218,6 +221,12 @@ static struct sequence *find_place(nct_batcher *g, const nct_sequence *what, con
     return best;
 }
 
+static void tell_choice(void *context, const nct_selected *selected) {
+    const struct sequence *s = context;
+    nct_choice choice = nct_choice_of(selected);
+    s->what.on_choice(s->what.context, &choice);
+}
+
 nct_status nct_batcher_add(nct_batcher *g, const nct_sequence *what, int *number, nct_error *err) {
     const nct_model *model = &g->engine->model;
     nct_session_options o = g->options;
@@ -257,6 +266,12 @@ nct_status nct_batcher_add(nct_batcher *g, const nct_sequence *what, int *number
     s->begun = false;
     s->what = *what;
     s->what.ids = NULL;
+    s->attend = g->attend;
+    if (what->on_choice) {
+        s->attend.seen = tell_choice;
+        s->attend.seen_from = what->n_ids - 1;
+        s->attend.context = s;
+    }
     s->rope = rope;
     s->limit = terms.limit;
     s->n_tokens = what->n_ids;
@@ -478,7 +493,7 @@ static size_t list_parts(nct_batcher *g, nct_rows *part) {
             row += s->n_rows;
             part[n_parts++] = (nct_rows){
                 .cache = &s->cache,
-                .attend = &g->attend,
+                .attend = &s->attend,
                 .rope = s->rope,
                 .batch = {.id = s->tokens + s->cache.length, .n = s->n_rows, .first = s->cache.length}};
         }
@@ -573,7 +588,7 @@ static struct sequence *find_alone(nct_batcher *g) {
         return NULL;
     while (!s->active)
         s++;
-    bool told = s->what.seen || s->what.follow; /* of every single token */
+    bool told = s->what.seen || s->what.follow || s->what.on_choice; /* of every single token */
     return is_read(s) && s->n_tokens == s->cache.length + 1 && !told &&
                    s->n_tokens + nct_alone_most(g->alone) < s->limit
                ? s

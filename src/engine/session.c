@@ -169,16 +169,21 @@ void nct_session_close(nct_session *s) {
     nct_free(s);
 }
 
-static void tell_choice(void *context, const nct_selected *c) {
+nct_choice nct_choice_of(const nct_selected *c) {
+    return (nct_choice){.layer = (int)c->layer,
+                        .position = (int)c->position,
+                        .kv_head = (int)c->kv_head,
+                        .n_blocks = (int)c->n_blocks,
+                        .n_first = (int)c->n_first,
+                        .n_local = (int)c->n_local,
+                        .block = c->block,
+                        .margin = c->margin};
+}
+
+static void tell_choice(void *context, const nct_selected *selected) {
     nct_session *s = context;
-    s->on_choice(s->choice_context, &(nct_choice){.layer = (int)c->layer,
-                                                  .position = (int)c->position,
-                                                  .kv_head = (int)c->kv_head,
-                                                  .n_blocks = (int)c->n_blocks,
-                                                  .n_first = (int)c->n_first,
-                                                  .n_local = (int)c->n_local,
-                                                  .block = c->block,
-                                                  .margin = c->margin});
+    nct_choice choice = nct_choice_of(selected);
+    s->on_choice(s->choice_context, &choice);
 }
 
 /* Where a call of nct_session_feed stands, told between layers. */
@@ -448,4 +453,5 @@ void nct_session_report(const nct_session *s, nct_report *report) {
     report->choosing_s = (double)s->times.choosing_ns * 1e-9;
     size_t from = nct_sparse_chooses_from(&s->attend.sparse);
     report->chooses_from = from < s->cache.limit ? (int)from : -1;
+    report->block = s->attend.sparse.enabled ? (int)s->attend.sparse.block : 0;
 }

@@ -54,6 +54,9 @@ typedef struct nct_session_terms {
 nct_status nct_session_settle(const nct_engine *engine, const nct_session_options *options, nct_session_terms *terms,
                               nct_error *err);
 
+/** A choice of blocks, as callers are told of it. */
+nct_choice nct_choice_of(const nct_selected *selected);
+
 /** What the options say of files of pages, kept as `keep` says; the identity is left to the caller. */
 nct_store_options nct_session_files(const nct_session_options *options, nct_keep keep);
 
