@@ -491,7 +491,9 @@ typedef struct nct_batcher_options {
                                     decide_by_prompt, kv_mapped, and a drafter that reads along with prompts (a head) are
                                     NCT_E_ARGUMENT; the rest is not looked at */
     int n_sequences;             /* held at once, at most: 1 to NCT_BATCHER_MAX */
-    int slice;                   /* prompt rows of a step beside sequences that answer; 0: chosen by the engine */
+    int slice;                   /* prompt rows of a step beside sequences that answer; 0: as many as take no longer than
+                                    the step without them, as far as steps before tell, or, where more prompts wait than
+                                    sequences answer, as many times as long; at least one */
     bool apart;                  /* nothing is shared: every prompt is computed, and no files are looked at */
 } nct_batcher_options;
 

@@ -6,11 +6,10 @@
 #include "base/pages.h"
 #include "engine/alone.h"
 #include "engine/identity.h"
+#include "engine/pace.h"
 #include "engine/session.h"
 
 enum {
-    SLICE = 128,        /* prompt rows beside answers: an answer waits for no more than these .. */
-    SLICE_LEAST = 16,   /* .. or, where much is held and attending takes longer than the rest, for fewer */
     WORTH_WAITING = 64, /* tokens that another sequence is about to compute */
     WORTH_LOOKING = 256 /* tokens that files may hold, or may be to hold */
 };
@@ -41,7 +40,10 @@ struct nct_batcher {
     nct_session_options options;
     nct_attend_options attend;
     nct_work work;
-    size_t chunk, slice;
+    size_t chunk, slice; /* prompt rows of a step, at most: where nobody answers, beside answers */
+    bool paced;          /* beside answers no more than `pace` gives room for */
+    nct_pace pace;
+    double owed;               /* to the oldest prompt of steps before: less than a row */
     bool apart;                /* sequences share nothing */
     struct sequence *sequence; /* [n] */
     size_t n, n_active;
@@ -74,9 +76,8 @@ static nct_status open_sequences(nct_batcher *g, size_t limit, nct_error *err) {
     g->logits = p;
     for (size_t i = 0; i < g->n; i++)
         NCT_TRY(open_sequence(g, limit, &g->sequence[i], err));
-    NCT_TRY(nct_work_open(&g->engine->model, &g->attend, &g->sequence[0].cache,
-                          (g->chunk > g->slice ? g->chunk : g->slice) + g->n, nct_pool_size(g->engine->pool),
-                          &g->work, err));
+    NCT_TRY(nct_work_open(&g->engine->model, &g->attend, &g->sequence[0].cache, g->chunk + g->n,
+                          nct_pool_size(g->engine->pool), &g->work, err));
     nct_pages_advise(g->work.arena.data, g->work.arena.n_bytes, g->engine->huge);
     return NCT_OK;
 }
@@ -98,6 +99,17 @@ static nct_status open_store(nct_batcher *g, struct sequence *s, const nct_rope 
     NCT_TRY(nct_store_open(&options, &s->cache, g->engine->pool, &s->store, err));
     s->store_rope = rope;
     return NCT_OK;
+}
+
+/* A row of a prompt behind so many tokens. */
+static nct_load load_of(const nct_batcher *g, size_t seen) {
+    const nct_config *c = &g->engine->model.config;
+    const nct_sparse *sparse = &g->attend.sparse;
+    double heads = (double)(c->n_heads * c->head_dim), kv = (double)(c->n_kv_heads * c->head_dim);
+    if (sparse->enabled && seen > nct_sparse_chooses_from(sparse))
+        seen = sparse->budget * sparse->block;
+    return (nct_load){.weights = (double)c->hidden * (2 * heads + 2 * kv + 3 * (double)c->intermediate),
+                      .attention = 2 * heads * (double)seen};
 }
 
 nct_status nct_batcher_open(nct_engine *engine, const nct_batcher_options *o, nct_batcher **group,
@@ -125,9 +137,9 @@ nct_status nct_batcher_open(nct_engine *engine, const nct_batcher_options *o, nc
     g->attend.sparse = terms.sparse;
     g->n = (size_t)o->n_sequences;
     g->chunk = longest.chunk;
-    g->slice = o->slice ? (size_t)o->slice : SLICE;
-    if (g->slice > g->chunk)
-        g->slice = g->chunk;
+    g->paced = o->slice == 0;
+    g->slice = !g->paced && (size_t)o->slice < g->chunk ? (size_t)o->slice : g->chunk;
+    nct_pace_init(&g->pace, load_of(g, 0));
     nct_status status = open_sequences(g, longest.limit, err);
     if (status == NCT_OK)
         status = nct_alone_open(engine, &o->session, &g->alone, err);
@@ -391,35 +403,47 @@ static struct sequence *next_prompt(nct_batcher *g, bool oldest) {
     return best;
 }
 
-/* So many rows of a prompt as take no longer than `room` rows do where nothing is held: attention is added to what the
- * weights take. */
-static size_t rows_in(const nct_batcher *g, const struct sequence *s, size_t room) {
-    const nct_config *c = &g->engine->model.config;
-    const nct_sparse *sparse = &g->attend.sparse;
-    size_t seen = s->cache.length, heads = c->n_heads * c->head_dim, kv = c->n_kv_heads * c->head_dim;
-    if (sparse->enabled && seen > nct_sparse_chooses_from(sparse))
-        seen = sparse->budget * sparse->block;
-    double weights = 2.0 * (double)c->hidden * (double)(2 * heads + 2 * kv + 3 * c->intermediate),
-           attention = 4.0 * (double)heads * (double)seen;
-    size_t rows = (size_t)((double)room * weights / (weights + attention));
-    return rows > SLICE_LEAST ? rows : room < SLICE_LEAST ? room : SLICE_LEAST;
+/* What the next row of a prompt takes of a step's room: in rows where nothing is held, or as paced. */
+static double price_of(const nct_batcher *g, const struct sequence *s, bool beside) {
+    nct_load row = load_of(g, s->cache.length);
+    return !beside ? 1 : g->paced ? nct_pace_cost(&g->pace, row) : 1 + row.attention / row.weights;
 }
 
-/* Hands out the rows: to each that answers one, or more where tokens were given to it, then to prompts: a part to the oldest, so that none waits for ever,
- * the rest to those that take least. */
+/* Gives prompts rows, at most so many, that take no more than `room`, unless it is a single one: to the oldest a part, so
+ * that none waits for ever, the rest to those that take least. */
+static void share_among_prompts(nct_batcher *g, size_t most, double room, bool beside) {
+    struct sequence *s = next_prompt(g, true);
+    bool given = false;
+    for (bool oldest = true; s && most && room > 0; s = next_prompt(g, false), oldest = false) {
+        bool in_part = oldest && next_prompt(g, false) != s;
+        double price = price_of(g, s, beside), due = in_part ? g->owed * price + room / 4 : room;
+        size_t left = n_prompt(s) - s->cache.length, rows = left < most ? left : most;
+        if (due < price * (double)rows)
+            rows = (size_t)(due / price);
+        if (oldest)
+            g->owed = in_part && rows < left && rows < most ? due / price - (double)rows : 0;
+        if (!in_part && !rows && given)
+            break;
+        rows += !in_part && !rows;
+        given = given || rows;
+        s->n_rows = rows;
+        most -= rows;
+        room -= price * (double)rows;
+    }
+}
+
+/* Hands out the rows: to each that answers one, or more where tokens were given to it, then to prompts. */
 static void share_rows(nct_batcher *g) {
-    size_t answering = 0, given = 0;
+    size_t answering = 0, waiting = 0, given = 0;
     for (size_t i = 0; i < g->n; i++)
         answering += g->sequence[i].active && is_read(&g->sequence[i]);
-    size_t room = answering ? g->slice : g->chunk;
+    size_t most = answering ? g->slice : g->chunk;
     for (size_t i = 0; i < g->n; i++) {
         struct sequence *s = &g->sequence[i];
         size_t left = s->active && is_read(s) ? s->n_tokens - s->cache.length : 0;
-        s->n_rows = left <= 1 ? left : left - 1 <= room - given ? left : room - given + 1;
+        s->n_rows = left <= 1 ? left : left - 1 <= most - given ? left : most - given + 1;
         given += s->n_rows ? s->n_rows - 1 : 0; /* tokens that were not chosen take the place of prompts */
     }
-    room -= given;
-    size_t first = room / 4 ? room / 4 : 1;
     for (;;) { /* the oldest begin first */
         struct sequence *s = NULL;
         for (size_t i = 0; i < g->n; i++)
@@ -431,15 +455,33 @@ static void share_rows(nct_batcher *g) {
         if (!begin(g, s))
             s->status = NCT_E_STOPPED; /* looked at in this step */
     }
-    struct sequence *s = next_prompt(g, true);
-    for (bool oldest = true; s && room; s = next_prompt(g, false), oldest = false) {
-        size_t left = n_prompt(s) - s->cache.length,
-               most = oldest && next_prompt(g, false) != s ? first : room;
-        size_t rows = answering ? rows_in(g, s, most) : most;
-        s->n_rows = left < rows ? left : rows;
-        size_t spent = left < rows ? (left * most + rows - 1) / rows : most;
-        room -= spent;
+    for (size_t i = 0; i < g->n; i++)
+        waiting += is_waiting(&g->sequence[i]) && g->sequence[i].begun;
+    most -= given;
+    if (!answering || !g->paced)
+        share_among_prompts(g, most, (double)most, answering > 0);
+    else if (!given)
+        share_among_prompts(g, most, nct_pace_room(&g->pace, answering, waiting), true);
+}
+
+/* A step took so long, whose rows are held by now. */
+static void learn_pace(nct_batcher *g, double seconds) {
+    nct_load load = {0};
+    size_t answers = 0;
+    for (size_t i = 0; i < g->n; i++) {
+        const struct sequence *s = &g->sequence[i];
+        if (s->n_rows && is_read(s)) {
+            if (s->n_rows > 1)
+                return;
+            answers++;
+        } else if (s->n_rows) {
+            nct_load row = load_of(g, s->cache.length - s->n_rows);
+            load.weights += row.weights * (double)s->n_rows;
+            load.attention += row.attention * (double)s->n_rows;
+        }
     }
+    if (answers)
+        nct_pace_learn(&g->pace, answers, load, seconds);
 }
 
 /* Room for the rows of each; a sequence that gets none ends. */
@@ -652,6 +694,7 @@ nct_status nct_batcher_step(nct_batcher *g, const volatile int *stop, nct_error 
     g->report.n_steps++;
     compute_logits(g);
     nct_pool_run(g->engine->pool, (int)g->n, choose, g);
+    learn_pace(g, (double)(nct_clock_ns() - began) * 1e-9);
     hand_out(g);
     return NCT_OK;
 }

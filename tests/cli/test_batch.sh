@@ -369,6 +369,23 @@ holds "both come from files: $(computed 3) tokens" test "$(computed 3)" -gt $((t
 run $shared --kv-dir pages --cache off
 holds "not with --cache off" test "$(computed 3)" -eq 0
 
+# a document of thousands of tokens among short records: whatever a step takes of it, the texts are those of one by one
+tiny="batch -m $NCT_TINY_MODEL -X ctx.force=1 -c 12k --temp 1 --top-p 1 --seed 3 --ignore-eos --ordered --cache off"
+{
+    printf '{"id":"document","prompt":"%s","max_tokens":9}\n' "$(seq 1 700 | tr '\n' ' ')"
+    seq 1 30 | sed 's/.*/{"id":"&","prompt":"& birds sat in a tree. Then","max_tokens":1&}/'
+} >mixed.jsonl
+run $tiny mixed.jsonl -np 1
+exits 0
+without_attempts out >a
+holds "the document is long" grep -q '"usage":{"prompt":[2-9][0-9][0-9][0-9],' out
+for how in "-np 4" "-np 3 -t 1" "-np 4 -X prefill.chunk=3"; do
+    run $tiny mixed.jsonl $how
+    exits 0
+    without_attempts out >b
+    same a b "other texts beside a document: $how"
+done
+
 # a single record is guessed for, several are not; the texts are the same
 again=$(words 1-60)
 printf '{"id":"a","prompt":"%s %s %s"}\n{"id":"b","prompt":"Tom %s %s"}\n' "$again" "$again" "$again" "$again" "$again" >again.jsonl
