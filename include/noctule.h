@@ -487,9 +487,9 @@ typedef struct nct_batcher_options {
     nct_session_options session; /* how sequences compute: n_ctx, force_ctx, rope, chunk, keys, values, sparse and what belongs to it;
                                     and files: kv_folder, keep, their limits and notice. What prompts that were read are
                                     found to hold is taken from there, what several of them have in common is kept there.
-                                    and who guesses (drafter, n_guess, guess_width) while a single sequence is in it.
-                                    decide_by_prompt, kv_mapped, and a drafter that reads along with prompts (a head) are
-                                    NCT_E_ARGUMENT; the rest is not looked at */
+                                    and who guesses (drafter, n_guess, guess_width, prompt_rows) while a single sequence
+                                    is in it. decide_by_prompt and kv_mapped are NCT_E_ARGUMENT; the rest is not looked
+                                    at */
     int n_sequences;             /* held at once, at most: 1 to NCT_BATCHER_MAX */
     int slice;                   /* prompt rows of a step beside sequences that answer; 0: as many as take no longer than
                                     the step without them, as far as steps before tell, or, where more prompts wait than

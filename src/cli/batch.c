@@ -718,6 +718,7 @@ static int open_batcher(batch *b) {
     code = nct_take_spec(b->cli, b->recipe.engine, &knobs, &o.session);
     if (code != NCT_EXIT_OK)
         return code;
+    nct_engine_info(b->recipe.engine, &b->recipe.info); /* beside a draft */
     b->most_ahead = o.apart ? 1 : AHEAD;
     o.session.n_ctx = b->cli->args.ctx == NCT_UNSET ? 0 : (int)b->cli->args.ctx;
     b->room = nct_cache_room(b->cli, &b->recipe.info);

@@ -51,6 +51,7 @@ struct nct_batcher {
     uint64_t n_added;
     char *folder;     /* of files, or NULL */
     nct_alone *alone; /* who guesses for a sequence that has nobody beside it; NULL: nobody */
+    float *taps;      /* [chunk + n][NCT_TAPS][hidden] where they read along with those */
     nct_batcher_report report;
 };
 
@@ -112,6 +113,17 @@ static nct_load load_of(const nct_batcher *g, size_t seen) {
                       .attention = 2 * heads * (double)seen};
 }
 
+static nct_status open_alone(nct_batcher *g, nct_error *err) {
+    void *p = NULL;
+    NCT_TRY(nct_alone_open(g->engine, &g->options, &g->alone, err));
+    if (g->alone && nct_alone_reads(g->alone) == NCT_ROW_TAPS) {
+        NCT_TRY(
+            nct_alloc(&p, g->work.rows * NCT_TAPS * g->engine->model.config.hidden, sizeof *g->taps, err));
+        g->taps = p;
+    }
+    return NCT_OK;
+}
+
 nct_status nct_batcher_open(nct_engine *engine, const nct_batcher_options *o, nct_batcher **group,
                             nct_error *err) {
     nct_session_terms terms, longest;
@@ -142,7 +154,7 @@ nct_status nct_batcher_open(nct_engine *engine, const nct_batcher_options *o, nc
     nct_pace_init(&g->pace, load_of(g, 0));
     nct_status status = open_sequences(g, longest.limit, err);
     if (status == NCT_OK)
-        status = nct_alone_open(engine, &o->session, &g->alone, err);
+        status = open_alone(g, err);
     if (status == NCT_OK && o->session.kv_folder && o->session.keep != NCT_KEEP_OFF && !o->apart)
         status = nct_copy_string(&g->folder, o->session.kv_folder, strlen(o->session.kv_folder), err);
     if (status != NCT_OK) {
@@ -165,6 +177,7 @@ void nct_batcher_close(nct_batcher *g) {
     nct_work_close(&g->work);
     nct_free(g->sequence);
     nct_free(g->logits);
+    nct_free(g->taps);
     nct_free(g->folder);
     nct_alone_close(g->alone);
     nct_free(g);
@@ -608,7 +621,7 @@ static void hand_out(nct_batcher *g) {
     }
 }
 
-/* The sequence that answers and has nobody beside it, if it can be guessed for. */
+/* The sequence that has nobody beside it, if it can be guessed for, now or once its prompt is read. */
 static struct sequence *find_alone(nct_batcher *g) {
     struct sequence *s = g->sequence;
     if (!g->alone || g->n_active != 1)
@@ -616,10 +629,21 @@ static struct sequence *find_alone(nct_batcher *g) {
     while (!s->active)
         s++;
     bool told = s->what.seen || s->what.follow; /* of every single token */
-    return is_read(s) && s->n_tokens == s->cache.length + 1 && !told &&
-                   s->n_tokens + nct_alone_most(g->alone) < s->limit
-               ? s
-               : NULL;
+    return !told ? s : NULL;
+}
+
+static bool can_guess(const nct_batcher *g, const struct sequence *s) {
+    return is_read(s) && s->n_tokens == s->cache.length + 1 &&
+           s->n_tokens + nct_alone_most(g->alone) < s->limit;
+}
+
+static nct_timeline timeline_of(struct sequence *s) {
+    return (nct_timeline){.which = s->since,
+                          .cache = &s->cache,
+                          .tokens = s->tokens,
+                          .n_tokens = s->n_tokens,
+                          .capacity = s->capacity,
+                          .rope = s->rope};
 }
 
 static bool take_alone(void *context, int32_t id) {
@@ -630,12 +654,7 @@ static bool take_alone(void *context, int32_t id) {
 /* A step of it, which may choose several tokens. */
 static nct_status step_alone(nct_batcher *g, struct sequence *s, const volatile int *stop, nct_error *err) {
     size_t held = s->cache.length;
-    nct_timeline t = {.which = s->since,
-                      .cache = &s->cache,
-                      .tokens = s->tokens,
-                      .n_tokens = s->n_tokens,
-                      .capacity = s->capacity,
-                      .rope = s->rope};
+    nct_timeline t = timeline_of(s);
     nct_generate_options o = {.sampling = &s->what.sampling,
                               .n_prompt = (int)n_prompt(s),
                               .sample = s->what.sample,
@@ -668,7 +687,7 @@ nct_status nct_batcher_step(nct_batcher *g, const volatile int *stop, nct_error 
     if (g->n_active == 0)
         return NCT_OK;
     struct sequence *only = find_alone(g);
-    if (only)
+    if (only && can_guess(g, only))
         return step_alone(g, only, stop, err);
     for (size_t i = 0; i < g->n; i++)
         g->sequence[i].status = NCT_OK;
@@ -681,6 +700,7 @@ nct_status nct_batcher_step(nct_batcher *g, const volatile int *stop, nct_error 
     nct_engine_use_threads(g->engine, n_rows);
     uint64_t began = nct_clock_ns();
     nct_between between = {.stop = stop};
+    g->work.taps = only ? g->taps : NULL;
     NCT_TRY(nct_forward_parts(&g->engine->exec, &g->engine->model, part, n_parts, &g->work, &between, err));
     double seconds = (double)(nct_clock_ns() - began) * 1e-9;
     for (size_t i = 0; i < g->n; i++) {
@@ -690,6 +710,10 @@ nct_status nct_batcher_step(nct_batcher *g, const volatile int *stop, nct_error 
         if (s->store && s->n_rows) /* in memory this does not fail */
             nct_store_grown(s->store, s->tokens, s->n_rows, seconds * (double)s->n_rows / (double)n_rows,
                             !is_read(s), NULL);
+    }
+    if (only && nct_alone_reads(g->alone) != NCT_ROW_NONE) {
+        nct_timeline t = timeline_of(only);
+        nct_alone_tell(g->alone, &t, &g->work, only->n_rows, seconds);
     }
     g->report.n_steps++;
     compute_logits(g);

@@ -89,6 +89,8 @@ nct_status nct_session_tell(nct_session *session, size_t n_pairs, nct_error *err
 /** Tells it of a pass: its rows, or of a tree those of path [n], are tokens first .. first + n - 1. Rows that
  *  were not passed over are put in the place of the first n. */
 nct_status nct_session_tell_batch(nct_session *session, size_t first, const uint8_t *path, size_t n, nct_error *err);
+/** The same of rows [n][row_floats] that another pass computed; in their order. */
+nct_status nct_session_tell_rows(nct_session *session, const float *rows, size_t first, size_t n, nct_error *err);
 /** After a rewind: computes the last token once more, so that the drafter need not forget what came before. */
 nct_status nct_session_restore_row(nct_session *session, nct_error *err);
 /** The drafter forgets pairs that hold tokens which are not in the cache. */

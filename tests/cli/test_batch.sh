@@ -404,11 +404,54 @@ run $guessing -np 2 --spec 6
 says "0 guessed"
 without_attempts out >b
 same a b "two together give other texts"
-for flag in --freq --prompt-rows; do
-    run $batch $flag
-    exits 2
-    says "a draft head reads along"
+
+# a draft head reads along with a record that has nobody beside it, and guesses for it; a list, rows of the prompt
+head=$(dirname "$NCT_TINY_MODEL")-head
+printf '5 9 1 300 40 41 42 43\n' >list
+alone="batch -m $NCT_TINY_MODEL again.jsonl -n 40 --ignore-eos --temp 0.7 --seed 2 --ordered --stats --cache off"
+run $alone -np 1 --spec off
+exits 0
+without_attempts out >a
+for how in "--draft $head" "--draft $head --drafter eagle" "--draft $head --freq list" "--draft $head --freq list --prompt-rows"; do
+    run $alone -np 1 --spec 6 $how
+    exits 0
+    holds "the head guesses: $how" test "$(sed -n 's/.* \([0-9,]*\) guessed.*/\1/p' err | tr -d ,)" -gt 200
+    without_attempts out >b
+    same a b "other texts with $how"
+    run $alone -np 2 $how
+    exits 0
+    without_attempts out >b
+    same a b "other texts with $how, two together"
 done
+run $alone -np 1 --spec 6 --draft $head --drafter eagle --share off
+without_attempts out >b
+same a b "other texts with a head where nothing is shared"
+# nor does it know less of the prompts than where run reads them
+if [ -e "$NCT_MODELS_DIR/drafts/dusk-4m-eagle" ]; then
+    trained="-m $plain --draft $NCT_MODELS_DIR/drafts/dusk-4m-eagle --drafter eagle --spec 6 -n 60 --ignore-eos --greedy --cache off"
+    one="It was a dark night, and the old man said that he had seen the ship. The captain of the ship said to the old man"
+    two="The children ran down to the sea, where the fishermen mended their nets. One of the fishermen asked the children"
+    printf '{"prompt":"%s"}\n{"prompt":"%s"}\n' "$one" "$two" >read.jsonl
+    for how in "" "--freq list --prompt-rows"; do
+        steps=2 # in which the prompts are read
+        for text in "$one" "$two"; do
+            run run $trained $how --json "$text" </dev/null
+            steps=$((steps + $(json steps)))
+        done
+        run batch $trained $how read.jsonl -np 1 --share off --stats
+        exits 0
+        says " 120 out in $steps steps"
+    done
+fi
+run $batch --freq list again.jsonl
+exits 2
+says "--draft DIR"
+run $batch --prompt-rows again.jsonl
+exits 2
+says "--draft DIR"
+run $batch --drafter eagle again.jsonl
+exits 2
+says "--drafter eagle needs a head"
 
 # documents, an instruction, a file for each
 mkdir -p tree/under
