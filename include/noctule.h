@@ -509,6 +509,10 @@ typedef struct nct_sequence {
     bool (*take)(void *context, int32_t id);
     /* Told of the logits [n_vocab] that a token was chosen by, before it is taken; borrowed for the call. NULL: not told. */
     void (*seen)(void *context, const float *logits, int32_t id);
+    /* Told of every choice of blocks that rows at position choices_from or behind it make, by several threads at once;
+     * nothing is guessed then. NULL: not told. */
+    nct_choice_fn *on_choice;
+    int choices_from;
     /* Asked after each token that is not the last one: ids [n] that follow it without being chosen, as if they had been;
      * borrowed for the call. False: nothing follows, and the sequence ends. NULL: not asked. */
     bool (*follow)(void *context, const int32_t **ids, size_t *n);

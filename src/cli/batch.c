@@ -288,6 +288,10 @@ static void seen(void *context, const float *logits, int32_t id) {
         nct_item_fail(&j->item, NULL, "failure", "%s", err.text);
 }
 
+static void count_choice(void *context, const nct_choice *choice) {
+    nct_sources_count(&((job *)context)->item.sources, choice);
+}
+
 /* What closes a block of thinking; nobody computed how likely that is. */
 static bool follow(void *context, const int32_t **ids, size_t *n) {
     job *j = context;
@@ -353,6 +357,10 @@ static void finish_job(batch *b, job *j) {
     if (b->cli->args.fail_on_length && (j->item.timed_out || j->item.answer.finish == NCT_FINISH_LENGTH))
         nct_item_fail(&j->item, NULL, "length", "the answer was cut %s after %s tokens",
                       j->item.timed_out ? "by --timeout" : "at its limit", NCT_N(j->item.answer.n_ids));
+    if (!j->item.fault && j->item.sources.count &&
+        nct_sources_find_in(&j->item.sources, b->recipe.engine, j->item.ids, j->item.n_ids, &j->item.prompt,
+                            &j->item.found, &j->item.n_found, &err) != NCT_OK)
+        nct_item_fail(&j->item, NULL, "failure", "%s", err.text);
     finish_item(b, &j->item, j->order);
     j->active = false;
 }
@@ -440,6 +448,8 @@ static bool start_item(batch *b, size_t at) {
                       .sample = j->item.sample,
                       .take = take,
                       .seen = j->item.wants_logprobs ? seen : NULL,
+                      .on_choice = b->cli->args.sources ? count_choice : NULL,
+                      .choices_from = (int)j->item.n_ids - 1,
                       .follow = j->item.options.has_budget ? follow : NULL,
                       .ended = ended,
                       .context = j};
@@ -454,6 +464,8 @@ static bool start_item(batch *b, size_t at) {
     if (status == NCT_OK)
         status = nct_answering_open(b->recipe.engine, j->item.n_ids, limit, &j->item.options, &j->item.answer,
                                     &j->item.answering, &err);
+    if (status == NCT_OK && b->cli->args.sources)
+        status = nct_sources_open(b->cli, &b->recipe.info, limit, &j->item.sources, &err);
     if (status == NCT_OK)
         status = add_sequence(b, j, &s, &err);
     if (status != NCT_OK) {
@@ -736,6 +748,11 @@ static int prepare(batch *b) {
         code = nct_source_open(b->cli, &b->source);
     if (code == NCT_EXIT_OK)
         code = nct_results_open(b->cli, &b->results);
+    if (code == NCT_EXIT_OK && b->cli->args.sources && b->results.pattern &&
+        (b->cli->args.format == NCT_UNSET || b->cli->args.format == NCT_FORMAT_TEXT))
+        code = nct_say_error(b->cli, NCT_EXIT_USAGE,
+                             "--sources is a field of records, and -o %s writes texts\ntry: --format json",
+                             b->cli->args.output);
     if (code == NCT_EXIT_OK)
         code = nct_recipe_open(b->cli, &b->recipe);
     if (code != NCT_EXIT_OK)

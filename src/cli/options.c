@@ -203,8 +203,6 @@ const nct_option nct_option_table[] = {
      .words = "a record is a conversation of its own\ntry: {\"messages\":[...]} in the record\n     noctule run --session ..."},
     {"continue", NCT_KIND_REFUSED, BATCH, "Records", NO_FIELD,
      .words = "a record is a conversation of its own\ntry: {\"messages\":[...]} in the record\n     noctule run --continue ..."},
-    {"sources", NCT_KIND_REFUSED, BATCH, "Output", NO_FIELD,
-     .words = "choices of blocks are counted for one answer at a time\ntry: noctule run --sources ..."},
     /* summaries */
     {"style", NCT_KIND_CHOICE, SUM, "Summary", FIELD(style), .help = "its form",
      .value = "abstract|bullets|tldr|outline|minutes", .standard = "abstract",
@@ -535,7 +533,7 @@ const nct_option nct_option_table[] = {
      .help = "short for --format json", .words = "format=json"},
     {"stats", NCT_KIND_FLAG, ANSWER, "Output", FIELD(stats),
      .help = "one line of counts and speeds on stderr", .standard = "on a terminal"},
-    {"sources", NCT_KIND_FLAG, TALK, "Output", FIELD(sources),
+    {"sources", NCT_KIND_FLAG, TALK | BATCH, "Output", FIELD(sources),
      .help =
          "the input's lines that block-sparse attention chose most for the answer, on stderr or in JSON; a "
          "diagnostic"},

@@ -17,7 +17,8 @@ enum {
 struct sequence {
     bool active, begun; /* begun: what others hold of its prompt was copied */
     nct_sequence what;
-    nct_cache cache; /* of the sequence before, while it is not active */
+    nct_attend_options attend; /* the batcher's, and who is told */
+    nct_cache cache;           /* of the sequence before, while it is not active */
     const nct_rope *rope;
     nct_store *store; /* of files for this table; NULL: none */
     const nct_rope *store_rope;
@@ -185,6 +186,12 @@ void nct_batcher_close(nct_batcher *g) {
 
 /* ------------------------------------------------------------------ coming and going */
 
+static void tell_choice(void *context, const nct_selected *selected) {
+    const struct sequence *s = context;
+    nct_choice choice = nct_choice_of(selected);
+    s->what.on_choice(s->what.context, &choice);
+}
+
 static size_t n_prompt(const struct sequence *s) { return s->what.n_ids; }
 static bool is_read(const struct sequence *s) { return s->n_tokens > n_prompt(s); }
 
@@ -282,6 +289,12 @@ nct_status nct_batcher_add(nct_batcher *g, const nct_sequence *what, int *number
     s->begun = false;
     s->what = *what;
     s->what.ids = NULL;
+    s->attend = g->attend;
+    if (what->on_choice) {
+        s->attend.seen = tell_choice;
+        s->attend.seen_from = what->choices_from > 0 ? (size_t)what->choices_from : 0;
+        s->attend.context = s;
+    }
     s->rope = rope;
     s->limit = terms.limit;
     s->n_tokens = what->n_ids;
@@ -533,7 +546,7 @@ static size_t list_parts(nct_batcher *g, nct_rows *part) {
             row += s->n_rows;
             part[n_parts++] = (nct_rows){
                 .cache = &s->cache,
-                .attend = &g->attend,
+                .attend = &s->attend,
                 .rope = s->rope,
                 .batch = {.id = s->tokens + s->cache.length, .n = s->n_rows, .first = s->cache.length}};
         }
@@ -628,7 +641,7 @@ static struct sequence *find_alone(nct_batcher *g) {
         return NULL;
     while (!s->active)
         s++;
-    bool told = s->what.seen || s->what.follow; /* of every single token */
+    bool told = s->what.seen || s->what.follow || s->what.on_choice; /* of every single token */
     return !told ? s : NULL;
 }
 

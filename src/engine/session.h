@@ -63,6 +63,9 @@ nct_status nct_session_make_room(nct_session *session, size_t first, size_t n, n
 /** Room for the ids of n tokens. */
 nct_status nct_session_grow(nct_session *session, size_t n, nct_error *err);
 
+/** A choice of blocks as callers are told of it; borrows what `selected` borrows. */
+nct_choice nct_choice_of(const nct_selected *selected);
+
 /** Threads for a batch of n rows. */
 void nct_session_use_threads(const nct_session *session, size_t n);
 void nct_engine_use_threads(const nct_engine *engine, size_t n);

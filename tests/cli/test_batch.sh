@@ -329,7 +329,7 @@ run $batch few.jsonl -n 4 --stats --color always
 says "$(printf '\033[2m')"
 run $batch few.jsonl -n 4 --json
 exits 0
-for flag in --ids --show-thinking --session --continue --sources; do
+for flag in --ids --show-thinking --session --continue; do
     run $batch $flag
     exits 2
 done
