@@ -504,6 +504,7 @@ typedef struct nct_sequence {
     int n_expected;     /* tokens it will hold, as far as is known; only looked at by NCT_ROPE_AUTO */
     nct_sampling sampling; /* bias arrays are borrowed until it ends */
     uint32_t sample;
+    bool in_files; /* its cache lies in files of kv_folder, which vanish with it, instead of in memory */
     nct_matcher *matcher; /* keeps the answer to a constraint, borrowed until the sequence ends; NULL: nothing does */
     /* Told of each token as it is chosen; false: it is the last one. Not the place to call the batcher. */
     bool (*take)(void *context, int32_t id);
@@ -517,7 +518,8 @@ typedef struct nct_sequence {
      * borrowed for the call. False: nothing follows, and the sequence ends. NULL: not asked. */
     bool (*follow)(void *context, const int32_t **ids, size_t *n);
     /* Told once, when the sequence has left the batcher: after its last token (err NULL), or on a failure that is its own:
-     * NCT_E_CONTEXT where it is full, NCT_E_MEMORY, NCT_E_ARGUMENT of sampling. Not after nct_batcher_drop. */
+     * NCT_E_CONTEXT where it is full, NCT_E_MEMORY, NCT_E_IO of files, NCT_E_ARGUMENT of sampling. Not after
+     * nct_batcher_drop. */
     void (*ended)(void *context, const nct_error *err);
     void *context;
 } nct_sequence;
@@ -526,7 +528,8 @@ nct_status nct_batcher_open(nct_engine *engine, const nct_batcher_options *optio
 void nct_batcher_close(nct_batcher *batcher); /* NULL is fine; drops what is in it */
 
 /** Takes a sequence in; *number names it until it ends. NCT_E_CONTEXT: the prompt does not fit. NCT_E_ARGUMENT: an id
- *  outside the vocabulary, no ids, a setting out of range, or no room (nct_batcher_room). */
+ *  outside the vocabulary, no ids, a setting out of range, no room (nct_batcher_room), or files without a folder.
+ *  NCT_E_IO: the folder cannot be used. */
 nct_status nct_batcher_add(nct_batcher *batcher, const nct_sequence *sequence, int *number, nct_error *err);
 void nct_batcher_drop(nct_batcher *batcher, int number);
 
@@ -550,7 +553,7 @@ void nct_batcher_look(const nct_batcher *batcher, int number, nct_sequence_state
 typedef struct nct_batcher_report {
     uint64_t n_steps, n_read, n_copied, n_taken, n_fed; /* prompt tokens computed, copied, taken from files; chosen tokens computed */
     uint64_t n_guessed, n_accepted;            /* tokens guessed, guesses that held */
-    uint64_t kv_bytes;                         /* caches in use */
+    uint64_t kv_bytes;                         /* caches in use, in memory */
 } nct_batcher_report;
 void nct_batcher_count(const nct_batcher *batcher, nct_batcher_report *report);
 

@@ -44,7 +44,9 @@ struct batch {
     nct_batcher *batcher;
     job job[NCT_BATCHER_MAX];
     size_t width;
-    uint64_t room; /* bytes of all caches */
+    uint64_t room;         /* bytes of all caches in memory */
+    char folder[PATH_MAX]; /* of those in files */
+    bool said_files;
     /* which records */
     int64_t shard, n_shards;
     uint64_t n_records;  /* of the input, read */
@@ -312,6 +314,7 @@ static void ended(void *context, const nct_error *err) {
         nct_item_fail(&j->item, NULL,
                       err->status == NCT_E_MEMORY    ? "memory"
                       : err->status == NCT_E_CONTEXT ? "context_overflow"
+                      : err->status == NCT_E_IO      ? "failure"
                                                      : "sampling",
                       "%s", err->text);
 }
@@ -365,10 +368,11 @@ static void finish_job(batch *b, job *j) {
     j->active = false;
 }
 
-static uint64_t bytes_of(const batch *b, const nct_item *item) {
+/* Tokens that its cache may come to hold. */
+static size_t most_held(const batch *b, const nct_item *item) {
     size_t n = item->n_ids + item->options.max_tokens,
            limit = (size_t)nct_batcher_limit(b->batcher, n < INT32_MAX ? (int)n : INT32_MAX);
-    return nct_batcher_cache_bytes(b->batcher, n < limit ? n : limit);
+    return n < limit ? n : limit;
 }
 
 /* Whether the next item's cache fits beside those that are in use. */
@@ -382,6 +386,22 @@ static bool fits(batch *b, uint64_t bytes) {
     nct_batcher_count(b->batcher, &report);
     if (report.kv_bytes + bytes > b->room)
         nct_batcher_shed(b->batcher);
+    return true;
+}
+
+/* Whether a cache that memory does not suffice for may lie in files; whose text lies on the disk then should know, once,
+ * terminal or not. */
+static bool goes_to_files(batch *b, size_t n_tokens, uint64_t bytes) {
+    if (!b->cli->args.kv_dir || !*b->folder)
+        return false;
+    if (!b->said_files && !b->cli->args.quiet) {
+        nct_batch_progress_clear(&b->progress);
+        fprintf(stderr,
+                "noctule: a cache of %s tokens takes %s, and %s are left for it: such caches are kept in "
+                "files in %s\n",
+                NCT_N(n_tokens), NCT_BYTES(bytes), NCT_BYTES(b->room), b->folder);
+    }
+    b->said_files = true;
     return true;
 }
 
@@ -424,14 +444,18 @@ static bool start_item(batch *b, size_t at) {
     job *j = NULL;
     for (size_t i = 0; i < b->width && !j; i++)
         j = b->job[i].active ? NULL : &b->job[i];
-    uint64_t bytes = item->fault ? 0 : bytes_of(b, item);
-    if (!item->fault && !fits(b, bytes)) {
-        if (nct_batcher_size(b->batcher) > 0)
-            return false;
+    size_t held = item->fault ? 0 : most_held(b, item);
+    uint64_t bytes = nct_batcher_cache_bytes(b->batcher, held);
+    bool in_files = bytes > b->room && goes_to_files(b, held, bytes);
+    if (in_files)
+        bytes = 0; /* of memory */
+    else if (bytes > b->room)
         nct_item_fail(
-            item, NULL, "memory", "a cache of %zu tokens takes %llu bytes, and %llu are left for it",
-            item->n_ids + item->options.max_tokens, (unsigned long long)bytes, (unsigned long long)b->room);
-    }
+            item, NULL, "memory",
+            "a cache of %s tokens takes %s, and %s are left for it; --kv-dir auto keeps such caches in files",
+            NCT_N(held), NCT_BYTES(bytes), NCT_BYTES(b->room));
+    else if (!item->fault && !fits(b, bytes))
+        return false;
     waiting w = take_out(b, at);
     if (w.item.fault) {
         finish_item(b, &w.item, w.order);
@@ -446,6 +470,7 @@ static bool start_item(batch *b, size_t at) {
                       .n_expected = expected < INT32_MAX ? (int)expected : INT32_MAX,
                       .sampling = j->item.options.sampling,
                       .sample = j->item.sample,
+                      .in_files = in_files,
                       .take = take,
                       .seen = j->item.wants_logprobs ? seen : NULL,
                       .on_choice = b->cli->args.sources ? count_choice : NULL,
@@ -471,6 +496,7 @@ static bool start_item(batch *b, size_t at) {
     if (status != NCT_OK) {
         nct_item_fail(&j->item, NULL,
                       status == NCT_E_MEMORY   ? "memory"
+                      : status == NCT_E_IO     ? "failure"
                       : status == NCT_E_LENGTH ? "constraint_length"
                                                : "invalid_record",
                       "%s", err.text);
@@ -724,9 +750,8 @@ static int open_batcher(batch *b) {
     nct_batcher_options o = {.session = nct_take_session(b->cli, &knobs),
                              .n_sequences = b->width ? (int)b->width : WIDTH,
                              .apart = b->cli->args.share == 1};
-    char folder[PATH_MAX];
-    nct_take_pages(b->cli, &knobs, folder, sizeof folder, &o.session);
-    o.session.kv_mapped = false; /* the folder is for what is common */
+    nct_take_pages(b->cli, &knobs, b->folder, sizeof b->folder, &o.session);
+    o.session.kv_mapped = false; /* the folder is for what is common, and for what exceeds memory */
     code = nct_take_spec(b->cli, b->recipe.engine, &knobs, &o.session);
     if (code != NCT_EXIT_OK)
         return code;

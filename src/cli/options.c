@@ -476,8 +476,9 @@ const nct_option nct_option_table[] = {
          "only if memory would not suffice, in the folder of noctule cache",
      .value = "DIR|auto", .standard = "memory"},
     {"kv-dir", NCT_KIND_TEXT, BATCH, "Model", FIELD(kv_dir),
-     .help = "where what several prompts have in common is kept, for later batches and runs, and found", .value = "DIR",
-     .standard = "the folder of noctule cache"},
+     .help = "where what several prompts have in common is kept, for later batches and runs, and found, and where caches lie "
+             "that memory would not suffice for, which are refused otherwise. auto: these too, in the folder of noctule cache",
+     .value = "DIR|auto", .standard = "the folder of noctule cache, for what is in common"},
     {"mem", NCT_KIND_COUNT, COMPUTE, "Model", FIELD(memory),
      .help = "what weights and a cache in memory may take together; more is refused, or in files with "
              "--kv-dir auto",

@@ -21,6 +21,7 @@ struct sequence {
     nct_cache cache;           /* of the sequence before, while it is not active */
     const nct_rope *rope;
     nct_store *store; /* of files for this table; NULL: none */
+    bool mapped;      /* they are the cache's own, instead of memory */
     const nct_rope *store_rope;
     size_t n_kept; /* tokens at the beginning that files are known to hold */
     size_t limit;
@@ -51,6 +52,7 @@ struct nct_batcher {
     float *logits; /* [n][n_vocab] */
     uint64_t n_added;
     char *folder;     /* of files, or NULL */
+    bool keeps;       /* there is kept and found what others hold too */
     nct_alone *alone; /* who guesses for a sequence that has nobody beside it; NULL: nobody */
     float *taps;      /* [chunk + n][NCT_TAPS][hidden] where they read along with those */
     nct_batcher_report report;
@@ -84,22 +86,48 @@ static nct_status open_sequences(nct_batcher *g, size_t limit, nct_error *err) {
     return NCT_OK;
 }
 
-/* Files of pages for sequences of a table. In rare cases another one than the last sequence's: its cache begins anew. */
-static nct_status open_store(nct_batcher *g, struct sequence *s, const nct_rope *rope, nct_error *err) {
-    const nct_session_options *o = &g->options;
-    if (!g->folder || s->store_rope == rope)
-        return NCT_OK;
+static void close_store(struct sequence *s) {
     nct_store_close(s->store, NULL);
     s->store = NULL;
     s->store_rope = NULL;
+}
+
+/* Gives back what a place holds, files too. */
+static void clear(struct sequence *s) {
     s->cache.length = s->n_kept = 0;
+    if (s->mapped) {
+        close_store(s);
+        if (s->cache.n_committed)
+            nct_pages_unmap(s->cache.pages, 0, s->cache.n_committed * s->cache.page_bytes);
+        s->cache.n_committed = 0;
+        s->mapped = false;
+        return;
+    }
+    if (s->store)
+        nct_store_cut(s->store);
     nct_cache_trim(&s->cache, 0);
-    nct_store_options options = nct_session_files(o, o->keep);
+}
+
+/* Files of pages for sequences of a table: beside a cache in memory, or its own. Where the place had others, which is
+ * rare, its cache begins anew. */
+static nct_status open_store(nct_batcher *g, struct sequence *s, const nct_rope *rope, bool mapped,
+                             nct_error *err) {
+    const nct_session_options *o = &g->options;
+    if (s->mapped != mapped || (s->store && s->store_rope != rope)) {
+        clear(s);
+        close_store(s);
+    }
+    if (s->store || (!mapped && !g->keeps))
+        return NCT_OK;
+    nct_store_options options = nct_session_files(o, g->keeps ? o->keep : NCT_KEEP_OFF);
     options.folder = g->folder; /* o's is borrowed for the opening */
     options.when_asked = true;
+    options.mapped = mapped;
+    options.write = options.write && !mapped; /* nobody asked for whole documents to be kept */
     NCT_TRY(nct_page_identity(g->engine, rope, &g->attend.sparse, &s->cache, &options.identity, err));
     NCT_TRY(nct_store_open(&options, &s->cache, g->engine->pool, &s->store, err));
     s->store_rope = rope;
+    s->mapped = mapped;
     return NCT_OK;
 }
 
@@ -137,7 +165,8 @@ nct_status nct_batcher_open(nct_engine *engine, const nct_batcher_options *o, nc
         return nct_fail(err, NCT_E_ARGUMENT,
                         "a prompt cannot decide as a whole where sequences share what they have in common");
     if (o->session.kv_mapped)
-        return nct_fail(err, NCT_E_ARGUMENT, "caches of several sequences lie in memory");
+        return nct_fail(err, NCT_E_ARGUMENT,
+                        "each of several sequences says itself whether its cache lies in files");
     most.n_expected = INT32_MAX; /* the longer table, where there is one */
     NCT_TRY(nct_session_settle(engine, &o->session, &terms, err));
     NCT_TRY(nct_session_settle(engine, &most, &longest, err));
@@ -156,7 +185,8 @@ nct_status nct_batcher_open(nct_engine *engine, const nct_batcher_options *o, nc
     nct_status status = open_sequences(g, longest.limit, err);
     if (status == NCT_OK)
         status = open_alone(g, err);
-    if (status == NCT_OK && o->session.kv_folder && o->session.keep != NCT_KEEP_OFF && !o->apart)
+    g->keeps = o->session.kv_folder && o->session.keep != NCT_KEEP_OFF && !o->apart;
+    if (status == NCT_OK && o->session.kv_folder)
         status = nct_copy_string(&g->folder, o->session.kv_folder, strlen(o->session.kv_folder), err);
     if (status != NCT_OK) {
         nct_batcher_close(g);
@@ -263,6 +293,8 @@ nct_status nct_batcher_add(nct_batcher *g, const nct_sequence *what, int *number
         if (what->ids[i] < 0 || (size_t)what->ids[i] >= model->config.n_vocab)
             return nct_fail(err, NCT_E_ARGUMENT, "token id %d at %zu is outside the vocabulary of %zu",
                             what->ids[i], i, model->config.n_vocab);
+    if (what->in_files && !g->folder)
+        return nct_fail(err, NCT_E_ARGUMENT, "there is no folder for a cache in files");
     NCT_TRY(nct_sampling_check(&what->sampling, model->config.n_vocab, err));
     o.n_expected = what->n_expected;
     NCT_TRY(nct_session_settle(g->engine, &o, &terms, err));
@@ -271,7 +303,7 @@ nct_status nct_batcher_add(nct_batcher *g, const nct_sequence *what, int *number
                         terms.limit);
     const nct_rope *rope = terms.is_long ? &model->long_rope : &model->rope;
     struct sequence *s = find_place(g, what, rope);
-    NCT_TRY(open_store(g, s, rope, err));
+    NCT_TRY(open_store(g, s, rope, what->in_files, err));
     void *tokens = s->tokens;
     NCT_TRY(nct_grow(&tokens, &s->capacity, what->n_ids + 1, sizeof *s->tokens, err));
     s->tokens = tokens;
@@ -284,7 +316,8 @@ nct_status nct_batcher_add(nct_batcher *g, const nct_sequence *what, int *number
         nct_store_cut(s->store);
         nct_store_begin(s->store);
     }
-    nct_cache_trim(&s->cache, what->n_ids);
+    if (!s->mapped)
+        nct_cache_trim(&s->cache, what->n_ids);
     s->active = true;
     s->begun = false;
     s->what = *what;
@@ -322,13 +355,8 @@ void nct_batcher_drop(nct_batcher *g, int number) {
 
 void nct_batcher_shed(nct_batcher *g) {
     for (size_t i = 0; i < g->n; i++)
-        if (!g->sequence[i].active) {
-            struct sequence *s = &g->sequence[i];
-            s->cache.length = s->n_kept = 0;
-            if (s->store)
-                nct_store_cut(s->store);
-            nct_cache_trim(&s->cache, 0);
-        }
+        if (!g->sequence[i].active)
+            clear(&g->sequence[i]);
 }
 
 nct_status nct_batcher_make_up(nct_batcher *g, int number, int n, uint64_t seed, nct_error *err) {
@@ -377,12 +405,12 @@ static void take_files(nct_batcher *g, struct sequence *s) {
         s->n_kept = s->cache.length;
 }
 
-/* Copies what another sequence holds of the prompt; false if more of it is about to be computed, which is worth waiting
- * for. Several prompts with the same beginning come together: one of them reads it. */
+/* Copies what another sequence holds of the prompt, unless the cache lies in files; false if more of it is about to be
+ * computed, which is worth waiting for. Several prompts with the same beginning come together: one of them reads it. */
 static bool begin(nct_batcher *g, struct sequence *s) {
     struct sequence *from = NULL;
     size_t most = s->cache.length, coming = 0;
-    for (size_t i = 0; i < g->n && !g->apart; i++) {
+    for (size_t i = 0; i < g->n && !g->apart && !s->mapped; i++) {
         struct sequence *other = &g->sequence[i];
         if (other == s)
             continue;
@@ -519,9 +547,12 @@ static void make_room(nct_batcher *g) {
         size_t settled = s->cache.n_committed, n = s->cache.length + s->n_rows;
         if (!s->n_rows)
             continue;
-        nct_status status = n > s->limit
-                                ? nct_fail(&err, NCT_E_CONTEXT, "%zu tokens fill the context", s->limit)
-                                : nct_cache_reserve(&s->cache, n, &err);
+        nct_status status =
+            n > s->limit ? nct_fail(&err, NCT_E_CONTEXT, "%zu tokens fill the context", s->limit) : NCT_OK;
+        if (status == NCT_OK && s->mapped)
+            status = nct_store_prepare(s->store, s->cache.length, s->n_rows, &err);
+        if (status == NCT_OK)
+            status = nct_cache_reserve(&s->cache, n, &err);
         if (status == NCT_OK &&
             (status = nct_grow(&tokens, &s->capacity, n + 1, sizeof *s->tokens, &err)) == NCT_OK)
             s->tokens = tokens;
@@ -675,10 +706,13 @@ static nct_status step_alone(nct_batcher *g, struct sequence *s, const volatile 
                               .take = take_alone,
                               .stop = stop,
                               .context = s};
-    bool over;
+    bool over = false;
     nct_error why = {0};
     uint64_t began = nct_clock_ns();
-    nct_status status = nct_alone_round(g->alone, &t, &o, &over, &why);
+    nct_status status =
+        s->mapped ? nct_store_prepare(s->store, held, nct_alone_most(g->alone) + 1, &why) : NCT_OK;
+    if (status == NCT_OK)
+        status = nct_alone_round(g->alone, &t, &o, &over, &why);
     s->tokens = t.tokens;
     s->n_tokens = t.n_tokens;
     s->capacity = t.capacity;
@@ -687,9 +721,9 @@ static nct_status step_alone(nct_batcher *g, struct sequence *s, const volatile 
     g->report.n_steps++;
     g->report.n_fed += s->cache.length - held;
     nct_alone_count(g->alone, &g->report.n_guessed, &g->report.n_accepted);
-    if (s->store && s->cache.length > held) /* in memory this does not fail */
-        nct_store_grown(s->store, s->tokens, s->cache.length - held, (double)(nct_clock_ns() - began) * 1e-9,
-                        false, NULL);
+    if (s->store && s->cache.length > held && status == NCT_OK) /* which fails for files alone */
+        status = nct_store_grown(s->store, s->tokens, s->cache.length - held,
+                                 (double)(nct_clock_ns() - began) * 1e-9, false, &why);
     if (status != NCT_OK || over)
         end(g, s, status != NCT_OK ? &why : NULL);
     return NCT_OK;
@@ -720,11 +754,15 @@ nct_status nct_batcher_step(nct_batcher *g, const volatile int *stop, nct_error 
         struct sequence *s = &g->sequence[i];
         *(is_read(s) ? &g->report.n_fed : &g->report.n_read) += s->n_rows;
         s->status = NCT_OK;
-        if (s->store && s->n_rows) /* in memory this does not fail */
+        nct_error why = {0};
+        if (s->store && s->n_rows && /* which fails for files alone */
             nct_store_grown(s->store, s->tokens, s->n_rows, seconds * (double)s->n_rows / (double)n_rows,
-                            !is_read(s), NULL);
+                            !is_read(s), &why) != NCT_OK) {
+            s->n_rows = 0;
+            end(g, s, &why);
+        }
     }
-    if (only && nct_alone_reads(g->alone) != NCT_ROW_NONE) {
+    if (only && only->n_rows && nct_alone_reads(g->alone) != NCT_ROW_NONE) {
         nct_timeline t = timeline_of(only);
         nct_alone_tell(g->alone, &t, &g->work, only->n_rows, seconds);
     }
@@ -757,7 +795,7 @@ void nct_batcher_count(const nct_batcher *g, nct_batcher_report *report) {
     *report = g->report;
     report->kv_bytes = 0;
     for (size_t i = 0; i < g->n; i++)
-        report->kv_bytes += nct_cache_bytes(&g->sequence[i].cache);
+        report->kv_bytes += g->sequence[i].mapped ? 0 : nct_cache_bytes(&g->sequence[i].cache);
 }
 
 int nct_batcher_limit(const nct_batcher *g, int n_expected) {

@@ -386,6 +386,57 @@ for how in "-np 4" "-np 3 -t 1" "-np 4 -X prefill.chunk=3"; do
     same a b "other texts beside a document: $how"
 done
 
+# what memory does not suffice for fails alone, or lies in files where that is allowed; the texts are the same
+run info -m "$NCT_TINY_MODEL" --json
+weights=$(tr ',{}' '\n\n\n' <out | sed -n 's/^"weights":\([0-9]*\)$/\1/p')
+memory=$((weights + 2100 * $(json cache_per_token))) # of two pages of the cache
+few_bytes="$tiny --mem $memory"
+run $few_bytes mixed.jsonl -np 3
+exits 5
+says "30 ok, 1 failed"
+holds "it fails by itself" grep -q '^{"id":"document","error":{"code":"memory","message":"a cache of [0-9,]* tokens takes [0-9.]* MB, and [0-9.]* MB are left for it; --kv-dir auto keeps' out
+holds "the others are answered" test "$(grep -c '"text"' out)" -eq 30
+rm -rf files
+for how in "-np 3 --kv-dir files" "-np 1 --kv-dir files --spec 6" "-np 2 --kv-dir auto" "-np 2 --kv-dir files --share off"; do
+    run $few_bytes mixed.jsonl $how
+    exits 0
+    says "are left for it: such caches are kept in files in"
+    without_attempts out >b
+    same a b "other texts with $how"
+done
+run $few_bytes mixed.jsonl -np 3 --kv-dir files -q
+exits 0
+silent
+holds "nothing is left of them" test -z "$(ls -A files)"
+# documents that begin alike, others between them, and what is kept of beginnings
+sed -n '1p;2p;3p' mixed.jsonl >turns
+{
+    sed -n 1p turns
+    sed -n 1p turns | sed 's/"document"/"again"/; s/"max_tokens":9/"max_tokens":7/'
+    sed -n '2,3p' turns
+    sed -n 1p turns | sed 's/"document"/"another"/; s/"prompt":"1 /"prompt":"2 /'
+    sed -n 1p turns | sed 's/"document"/"longer"/; s/ 700 "/ 700 701 702 703"/'
+} >documents.jsonl
+kept="$(echo "$tiny" | sed 's/ --cache off//') -X cache.min_ms=0 --stats"
+run $kept --cache off documents.jsonl -np 1
+exits 0
+without_attempts out >a
+for how in "-np 1" "-np 2" "-np 1 --spec 4" "-np 3 --cache ro"; do
+    run $kept documents.jsonl --mem $memory --kv-dir files $how
+    exits 0
+    without_attempts out >b
+    same a b "other texts of documents with $how"
+    [ "$how" = "-np 1" ] && holds "a document goes on where the one before was the same" test "$(sed -n 's/.*computed, \([0-9,]*\) copied.*/\1/p' err | tr -d ,)" -gt 4000
+done
+# files that cannot be written
+last="a file size limit"
+(ulimit -f 256 && exec "$NOCTULE" $few_bytes mixed.jsonl -np 3 --kv-dir small >out 2>err)
+code=$?
+exits 5
+holds "the disk's refusal is that record's failure" grep -q '^{"id":"document","error":{"code":"failure","message":"small: no room for a page of the cache' out
+holds "the others are answered" test "$(grep -c '"text"' out)" -eq 30
+holds "no remains" test -z "$(ls -A small)"
+
 # a single record is guessed for, several are not; the texts are the same
 again=$(words 1-60)
 printf '{"id":"a","prompt":"%s %s %s"}\n{"id":"b","prompt":"Tom %s %s"}\n' "$again" "$again" "$again" "$again" "$again" >again.jsonl
