@@ -7,7 +7,12 @@
 #include "cli/bench.h"
 #include "cli/progress.h"
 
-enum { REPS = 3, PROMPT = 128, GEN = 32 };
+enum {
+    REPS = 3,
+    PROMPT = 128,
+    GEN = 32,
+    WHOLE = 4096, /* of a prompt in a step: reading is timed as if nobody answered */
+};
 
 typedef struct row {
     int64_t width; /* sequences */
@@ -88,6 +93,7 @@ static nct_status run_width(trial *t, row *r, int at, nct_error *err) {
     nct_take_knobs(t->b.cli, &knobs); /* looked at before */
     nct_batcher_options o = {.session = nct_take_session(t->b.cli, &knobs),
                              .n_sequences = (int)r->width,
+                             .slice = WHOLE,
                              .apart = t->b.cli->args.made_up};
     NCT_TRY(nct_alloc(&members, (size_t)r->width, sizeof(member), err));
     member *m = members;

@@ -150,7 +150,9 @@ static const nct_topic topics[] = {
      "from 0),\n"
      "  input_sha, params_sha (of everything that changes texts, not of threads or -np), attempts, with "
      "--samples N\n"
-     "  sample (each of them is a record of its own, of the same id), with --logprobs logprobs; or\n"
+     "  sample (each of them is a record of its own, of the same id), with --logprobs logprobs, with --sources "
+     "sources\n"
+     "  [{file, lines, share}], whose file is a path, file, text, the prompt or messages[N]; or\n"
      "  {id, error {code, message, tokens}, index, ...} with code invalid_record, unreadable, unsupported,\n"
      "  context_overflow, constraint_length, length (--fail-on-length), timeout, memory, sampling, "
      "output_taken,\n"
@@ -164,7 +166,10 @@ static const nct_topic topics[] = {
      "shared). What\n"
      "several have in common, and took two seconds and 1,024 tokens, is kept in files for later (noctule "
      "cache; --cache\n"
-     "off, ro); with --kv-dir DIR it is kept there, whatever it took.\n"},
+     "off, ro); with --kv-dir DIR it is kept there, whatever it took.\n"
+     "A record whose cache memory (or --mem) would not suffice for fails (code memory), unless --kv-dir DIR or auto "
+     "says\n"
+     "that such caches may lie in files, which vanish when the record is done.\n"},
     {"sparse", "long documents with InfLLM v2's block-sparse attention",
      "A row with more than dense_len tokens before it looks at the first blocks of the text, the nearest "
      "ones and those\n"

@@ -726,13 +726,10 @@ int nct_open_batcher(const nct_cli *cli, nct_engine *engine, nct_batcher_options
     char folder[PATH_MAX];
     o->session = nct_take_session(cli, &knobs);
     nct_take_pages(cli, &knobs, folder, sizeof folder, &o->session);
-    o->session.kv_mapped = false; /* the folder is for what is common */
+    o->session.kv_mapped = false; /* the folder is for what is common, and for what exceeds memory */
     code = nct_take_spec(cli, engine, &knobs, &o->session);
     if (code != NCT_EXIT_OK)
         return code;
-    const char *drafter = nct_engine_drafter(engine);
-    if (drafter && strcmp(drafter, "model") != 0 && cli->command->bit == NCT_CMD_SUM)
-        o->session.drafter = NULL; /* a head reads along with one prompt */
     o->session.n_ctx = cli->args.ctx == NCT_UNSET ? 0 : (int)cli->args.ctx;
     if (nct_batcher_open(engine, o, batcher, &err) != NCT_OK)
         return err.status == NCT_E_ARGUMENT || err.status == NCT_E_CONTEXT

@@ -7,15 +7,18 @@
 
 #include "base/json.h"
 #include "base/utf8.h"
+#include "cli/open.h"
 
 /* ------------------------------------------------------------------ counting */
 
-nct_status nct_sources_open(const nct_session *session, nct_sources *sources, nct_error *err) {
-    nct_report report;
-    nct_session_report(session, &report);
-    nct_sources s = {.block = report.block ? (size_t)report.block : 64};
+nct_status nct_sources_open(const nct_cli *cli, const nct_model_info *info, size_t n_tokens,
+                            nct_sources *sources, nct_error *err) {
+    nct_sources s = {.block = info->sparse_block_size > 0 ? (size_t)info->sparse_block_size : 64};
+    nct_knobs knobs;
     void *p = NULL;
-    s.n_blocks = (size_t)nct_session_limit(session) / s.block + 1;
+    if (nct_take_knobs(cli, &knobs) == NCT_EXIT_OK && knobs.block)
+        s.block = (size_t)knobs.block;
+    s.n_blocks = n_tokens / s.block + 1;
     NCT_TRY(nct_alloc(&p, s.n_blocks, sizeof *s.count, err));
     s.count = p;
     *sources = s;
@@ -289,6 +292,21 @@ nct_status nct_sources_find(const nct_sources *s, const nct_engine *engine, cons
     nct_free(ends);
     nct_free(begin);
     nct_bytes_reset(&r.text);
+    return status;
+}
+
+nct_status nct_sources_find_in(const nct_sources *s, const nct_engine *engine, const int32_t *ids,
+                               size_t n_ids, const nct_prompt *prompt, nct_source **found, size_t *n_found,
+                               nct_error *err) {
+    enum { MOST = 5 };
+    void *p = NULL;
+    NCT_TRY(nct_alloc(&p, prompt->n_parts, sizeof(nct_source_text), err));
+    nct_source_text *texts = p;
+    for (size_t i = 0; i < prompt->n_parts; i++)
+        texts[i] = nct_source_text_of(&prompt->part[i], &prompt->text);
+    nct_status status =
+        nct_sources_find(s, engine, ids, n_ids, texts, prompt->n_parts, MOST, found, n_found, err);
+    nct_free(p);
     return status;
 }
 

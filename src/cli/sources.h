@@ -14,8 +14,9 @@ typedef struct nct_sources {
     _Atomic uint32_t *count; /* [n_blocks] choices */
 } nct_sources;
 
-/** Room for a session. Zeroed is closed. */
-nct_status nct_sources_open(const nct_session *session, nct_sources *sources, nct_error *err);
+/** Room for so many tokens of a model, whose blocks -X may have given another size. Zeroed is closed. */
+nct_status nct_sources_open(const nct_cli *cli, const nct_model_info *info, size_t n_tokens,
+                            nct_sources *sources, nct_error *err);
 void nct_sources_close(nct_sources *sources);
 void nct_sources_clear(nct_sources *sources); /* nothing was counted */
 
@@ -57,6 +58,10 @@ typedef struct nct_source {
 nct_status nct_sources_find(const nct_sources *sources, const nct_engine *engine, const int32_t *ids,
                             size_t n_ids, const nct_source_text *texts, size_t n_texts, size_t n_most,
                             nct_source **found, size_t *n_found, nct_error *err);
+/** The same of the parts of a prompt, at most five. */
+nct_status nct_sources_find_in(const nct_sources *sources, const nct_engine *engine, const int32_t *ids,
+                               size_t n_ids, const nct_prompt *prompt, nct_source **found, size_t *n_found,
+                               nct_error *err);
 
 /** Prints them on stderr, a line each, labelled; or why there are none. chooses_from: of the session's report. */
 void nct_sources_print(const nct_cli *cli, const nct_source *found, size_t n_found, bool any,

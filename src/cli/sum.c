@@ -663,7 +663,7 @@ static int open_session(job *j, size_t window) {
         return code;
     nct_error err = {0};
     nct_sources_close(&s->sources);
-    if (nct_sources_open(s->session, &s->sources, &err) == NCT_OK)
+    if (nct_sources_open(s->cli, &s->info, (size_t)nct_session_limit(s->session), &s->sources, &err) == NCT_OK)
         slice_files(j, &err);
     return nct_say_status(s->cli, &err);
 }

@@ -384,7 +384,7 @@ static int sit_down(table *t, seat *at, nct_question *q) {
     if (status == NCT_OK)
         status = close_thinking(at, &err);
     if (status == NCT_OK && q->n_texts)
-        status = nct_sources_open(s->session, &at->sources, &err);
+        status = nct_sources_open(s->cli, &s->info, limit, &at->sources, &err);
     nct_sequence sequence = {.ids = at->k.ids,
                              .n_ids = at->k.n_ids,
                              .n_expected = n_expected, /* the session's table of positions, for all of them */
@@ -392,6 +392,7 @@ static int sit_down(table *t, seat *at, nct_question *q) {
                              .take = take,
                              .follow = at->options.has_budget ? follow : NULL,
                              .on_choice = q->n_texts ? count_choice : NULL,
+                             .choices_from = (int)at->k.n_ids - 1,
                              .ended = ended,
                              .context = at};
     if (status == NCT_OK && !at->over)

@@ -453,5 +453,4 @@ void nct_session_report(const nct_session *s, nct_report *report) {
     report->choosing_s = (double)s->times.choosing_ns * 1e-9;
     size_t from = nct_sparse_chooses_from(&s->attend.sparse);
     report->chooses_from = from < s->cache.limit ? (int)from : -1;
-    report->block = s->attend.sparse.enabled ? (int)s->attend.sparse.block : 0;
 }

@@ -66,6 +66,44 @@ for how in "-t 1" "-X prefill.chunk=13" "-X cache.min_ms=0" "-X cache.min_ms=0";
 done
 [ "$(json cached)" -gt 1000 ] || fail "the last run should find pages"
 
+# ---- blocks of another size than the model's
+run run $asked -f a.txt --sources -X sparse.topk=9 -X sparse.block=32 -X sparse.window=64 </dev/null
+exits 0; holds "blocks of 32: quotes lie in their lines" quotes_are_in_their_lines err
+
+# ---- batch: what run tells of each, whatever is read and answered beside it
+sources_of() { sed 's/.*"sources"/"sources"/; s/,"sampling.*//; s/}\]}*$/}]/' "$@"; }
+spelled() { awk '{ printf "%s\\n", $0 }' "$1"; }
+{
+    printf '{"id":"a","text":"%s","prompt":"x?"}\n' "$(spelled a.txt)"
+    printf '{"id":"short","prompt":"x?"}\n'
+    printf '{"id":"c","messages":[{"role":"user","content":"%s"},{"role":"assistant","content":"kwz"},{"role":"user","content":"x?"}]}\n' "$(spelled b.txt)"
+    printf '{"custom_id":"d","body":{"messages":[{"role":"user","content":"%s\\nx?"}]}}\n' "$(spelled a.txt)"
+} >in.jsonl
+run run $asked -f a.txt --sources --json </dev/null
+sources_of out | sed 's/"a.txt"/"text"/g' >want
+for how in "-np 1" "-np 3" "-np 3 -t 1" "-np 4 -X prefill.chunk=13" "-np 2 --share off" "-np 1 --spec 6"; do
+    run batch in.jsonl -n 8 --seed 1 --sources --ordered --cache off $how
+    exits 0
+    grep '^{"id":"a"' out | sources_of >got
+    same got want "batch $how: the sources of a text"
+    holds "batch $how: none of a short one" grep -q '^{"id":"short".*"sources":\[\]}' out
+    holds "batch $how: those of messages" grep -q '^{"id":"c".*"sources":\[{"file":"messages\[0\]","lines":\[' out
+    holds "batch $how: in OpenAI's lines" grep -q '"custom_id":"d".*"noctule":{.*"sources":\[{"file":"messages\[0\]"' out
+    [ "$how" = "-np 1" ] && cp out first
+    without_times out >got
+    without_times first >all
+    same got all "batch $how"
+done
+run batch in.jsonl -n 8 --seed 1 --ordered --cache off
+holds "--sources should not change a text" test "$(sed 's/.*"text":\("[^"]*"\).*/\1/; s/.*"content":\("[^"]*"\).*/\1/' out)" = "$(sed 's/.*"text":\("[^"]*"\).*/\1/; s/.*"content":\("[^"]*"\).*/\1/' first)"
+run batch a.txt b.txt -p x? -n 8 --seed 1 --sources -o '{stem}.sum'
+exits 2; says "try: --format json"
+run batch a.txt b.txt -p x? -n 8 --seed 1 --sources -o '{stem}.sum' --format json --cache off
+exits 0
+sources_of a.sum >got
+sed 's/"text"/"a.txt"/g' want >all
+same got all "the sources of a file"
+
 # ---- against all choices of the rows that wrote the answer
 # size BLOCK FLAG...: of blocks; the window is two of them
 size() {
