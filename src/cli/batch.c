@@ -732,7 +732,7 @@ static int open_batcher(batch *b) {
     /* of auto; fits() bounds it by memory */
     nct_batcher_options o = {.n_sequences = b->width ? (int)b->width : NCT_WIDTH,
                              .apart = b->cli->args.share == 1};
-    int code = nct_open_batcher(b->cli, b->recipe.engine, &o, &b->batcher);
+    int code = nct_open_batcher(b->cli, b->recipe.engine, b->folder, sizeof b->folder, &o, &b->batcher);
     if (code != NCT_EXIT_OK)
         return code;
     nct_engine_info(b->recipe.engine, &b->recipe.info); /* beside a draft */

@@ -717,15 +717,15 @@ int nct_take_width(const nct_cli *cli, size_t *width) {
     return NCT_EXIT_OK;
 }
 
-int nct_open_batcher(const nct_cli *cli, nct_engine *engine, nct_batcher_options *o, nct_batcher **batcher) {
+int nct_open_batcher(const nct_cli *cli, nct_engine *engine, char *folder, size_t n_folder,
+                     nct_batcher_options *o, nct_batcher **batcher) {
     nct_knobs knobs;
     nct_error err = {0};
     int code = nct_take_knobs(cli, &knobs);
     if (code != NCT_EXIT_OK)
         return code;
-    char folder[PATH_MAX];
     o->session = nct_take_session(cli, &knobs);
-    nct_take_pages(cli, &knobs, folder, sizeof folder, &o->session);
+    nct_take_pages(cli, &knobs, folder, n_folder, &o->session);
     o->session.kv_mapped = false; /* the folder is for what is common, and for what exceeds memory */
     code = nct_take_spec(cli, engine, &knobs, &o->session);
     if (code != NCT_EXIT_OK)

@@ -55,10 +55,10 @@ size_t nct_window(const nct_cli *cli, const nct_model_info *info);
  *  with --kv-dir auto, which is said, and is refused without. */
 int nct_open_session(const nct_cli *cli, nct_engine *engine, size_t n_expected, nct_session **session);
 
-/** A batcher with -c, --rope, the knobs, --spec and files; *options has the rest: n_sequences, apart, keep_prompts. A draft
- *  head guesses for nobody in a summary, and is refused elsewhere. */
-int nct_open_batcher(const nct_cli *cli, nct_engine *engine, nct_batcher_options *options,
-                     nct_batcher **batcher);
+/** A batcher with -c, --rope, the knobs, --spec and files, whose folder is written to folder [n_folder] and may go
+ *  once the batcher is open; *options has the rest: n_sequences, apart, keep_prompts. */
+int nct_open_batcher(const nct_cli *cli, nct_engine *engine, char *folder, size_t n_folder,
+                     nct_batcher_options *options, nct_batcher **batcher);
 
 /** Sequences that -np asks for; 0: auto, as many as NCT_WIDTH at most. */
 int nct_take_width(const nct_cli *cli, size_t *width);

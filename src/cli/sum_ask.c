@@ -467,8 +467,10 @@ static int serve(table *t, nct_question **question, size_t n, const char *what) 
 }
 
 static int open_batcher(nct_sum *s) {
+    char folder[PATH_MAX];
     nct_batcher_options o = {.n_sequences = (int)s->width, .keep_prompts = true};
-    return s->batcher ? NCT_EXIT_OK : nct_open_batcher(s->cli, s->engine, &o, &s->batcher);
+    return s->batcher ? NCT_EXIT_OK
+                      : nct_open_batcher(s->cli, s->engine, folder, sizeof folder, &o, &s->batcher);
 }
 
 /* Of questions [*n] those that were answered before are taken out. */
