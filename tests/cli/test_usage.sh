@@ -16,7 +16,7 @@ run --xyzzy </dev/null
 exits 2; says "unknown flag --xyzzy"
 run run --logits f x </dev/null
 exits 2; says "belongs to eval logits"
-run sum --sources x </dev/null
+run sum --script x </dev/null
 exits 2; says "belongs to chat"
 run info --temp 1 </dev/null
 exits 2; says "not a flag of info"
