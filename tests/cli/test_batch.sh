@@ -318,8 +318,8 @@ run $batch in.jsonl -n 5 --greedy --logprobs 2
 grep '^{"id":"r2"' out | grep -o '"logprobs":.*\]' >b
 same a b "logarithms of probabilities are those of run"
 printf '{"custom_id":"l","method":"POST","url":"/v1/chat/completions","body":{"messages":[{"role":"user","content":"Hi"}],"max_tokens":2,"logprobs":true,"top_logprobs":3}}\n' >likely.jsonl
-run batch -m "$model" likely.jsonl
-holds "OpenAI's logprobs" grep -q '"logprobs":{"content":\[{"token":"[^"]*","logprob":-[0-9.]*,"bytes":\[[0-9,]*\],"top_logprobs":\[{"token"' out
+run batch -m "$model" likely.jsonl --greedy
+holds "OpenAI's logprobs" grep -qE '"logprobs":\{"content":\[\{"token":"([^"\\]|\\.)*","logprob":-[0-9.]+,"bytes":\[[0-9,]+\],"top_logprobs":\[\{"token"' out
 run $batch few.jsonl -n 4 --ignore-eos --fail-on-length
 exits 5
 prints '"code":"length"'
