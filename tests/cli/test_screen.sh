@@ -29,13 +29,19 @@ exits 0; holds "fits 80 columns" fits 80
 shown 60 "$NOCTULE info"
 exits 0; holds "tables are left alone" grep -q '^context .* in memory   q8 cache  in memory$' lines
 
-# ---- progress of a batch
+# lines_drawn PATTERN: lines shown on a terminal with keys, in `drawn`, without its echo of Ctrl-C
+lines_drawn() { tr '\r' '\n' <screen | sed 's/\x1b\[[0-9;?]*[A-Za-z]//g; s/\^C//' | grep -- "$1" >drawn; }
+
+# ---- progress of a batch, which is slow enough on any machine to be stopped once it is seen
+slow="-t 1 --isa ref -X exact=1"
 seq 1 300 | sed 's/.*/line &/' >many.txt
 for columns in 50 80 120; do
-    shown $columns "$NOCTULE batch --lines many.txt --raw -n 8 --greedy --cache off -o many.jsonl --overwrite"
-    exits 0
-    grep '^batch  ' lines >drawn
-    holds "it was drawn" test -s drawn
+    open_terminal "sh -c 'stty cols $columns; exec $NOCTULE batch --lines many.txt --raw -n 2 --greedy --cache off $slow -o many.jsonl --overwrite'"
+    waits_for "eta "
+    types '\003'
+    close_terminal
+    exits 130
+    lines_drawn '^batch  '
     holds "no line wraps" test "$(wc -L <drawn)" -lt $columns
     holds "how many are done, and how long it takes" grep -qE '^batch  [0-9,]+/300 items .* eta ' drawn
 done
@@ -48,14 +54,14 @@ while [ $i -lt 40 ]; do
     printf '# Chapter %d\n\nThe bat number %d flew out at dusk. It called ahead and heard the walls.\n\n' $i $i
 done >book.md
 for columns in 40 80; do
-    open_terminal "sh -c 'stty cols $columns; exec $NOCTULE sum --strategy map-reduce --chunk 100 -c 400 -n 100 --greedy --cache off --isa ref -X exact=1 -X prefill.chunk=8 book.md'"
+    open_terminal "sh -c 'stty cols $columns; exec $NOCTULE sum --strategy map-reduce --chunk 100 -c 400 -n 100 --greedy --cache off $slow -X prefill.chunk=8 book.md'"
     waits_for " parts, 8 at once  "
     waits_for "eta "
     types '\003'
     waits_for "stopped after "
     close_terminal
     exits 130
-    tr '\r' '\n' <screen | sed 's/\x1b\[[0-9;?]*[A-Za-z]//g' | grep ' eta ' >drawn
+    lines_drawn ' eta '
     holds "no line wraps" test "$(wc -L <drawn)" -le $((columns > 60 ? columns : 60))
 done
 finish
