@@ -50,6 +50,10 @@ typedef enum nct_huge_pages { NCT_HUGE_AUTO = 0, NCT_HUGE_ON, NCT_HUGE_OFF } nct
  *  is done. Results have the same bits throughout. */
 typedef enum nct_numa_mode { NCT_NUMA_AUTO = 0, NCT_NUMA_OFF, NCT_NUMA_NODE, NCT_NUMA_SHARD } nct_numa_mode;
 
+/** What the output matrix and the embedding are rounded to while they are loaded, as nct_convert rounds them (codes of groups
+ *  of 128). What is stored in as few bits stays as it is. */
+typedef enum nct_head { NCT_HEAD_STORED = 0, NCT_HEAD_INT8, NCT_HEAD_INT4 } nct_head;
+
 /** Zeroed options are the defaults. Strings are read during the call only. */
 typedef struct nct_engine_options {
     const char *isa;   /* highest rung to use ("ref", "avx2", ...); NULL: the best the CPU has */
@@ -59,6 +63,7 @@ typedef struct nct_engine_options {
                           compared with other implementations */
     bool force_threads;/* allow more threads than the process may use */
     bool text_only;    /* tokenizer, template and shapes, but no weights: no session can be opened */
+    nct_head head;     /* not in exact mode */
     nct_huge_pages huge_pages;
     nct_numa_mode numa;
     int numa_node;     /* of NCT_NUMA_NODE, as the system numbers it */
@@ -107,6 +112,8 @@ typedef struct nct_model_info {
     int long_positions;         /* window with the long RoPE list; 0: there is no such list */
     bool long_built_in;         /* the list is the published one; the checkpoint states none */
     bool tied;                  /* output matrix is the embedding */
+    const char *head;           /* what the output matrix is held as, e.g. "bf16", "int8 g128"; "" with text_only */
+    bool rounded;               /* it, or the embedding, was rounded while it was loaded */
     bool sparse_trained;  /* the model was trained to choose blocks (InfLLM v2) */
     bool sparse_built_in; /* its settings are the published ones; the checkpoint states none */
     int sparse_blocks, sparse_block_size, sparse_dense_len; /* blocks attended in all; 0: no settings */
@@ -487,12 +494,16 @@ typedef struct nct_batcher_options {
     nct_session_options session; /* how sequences compute: n_ctx, force_ctx, rope, chunk, keys, values, sparse and what belongs to it;
                                     and files: kv_folder, keep, their limits and notice. What prompts that were read are
                                     found to hold is taken from there, what several of them have in common is kept there.
-                                    and who guesses (drafter, n_guess, guess_width) while a single sequence is in it.
-                                    decide_by_prompt, kv_mapped, and a drafter that reads along with prompts (a head) are
-                                    NCT_E_ARGUMENT; the rest is not looked at */
+                                    and who guesses (drafter, n_guess, guess_width, prompt_rows) while a single sequence
+                                    is in it. decide_by_prompt and kv_mapped are NCT_E_ARGUMENT; the rest is not looked
+                                    at */
     int n_sequences;             /* held at once, at most: 1 to NCT_BATCHER_MAX */
-    int slice;                   /* prompt rows of a step beside sequences that answer; 0: chosen by the engine */
+    int slice;                   /* prompt rows of a step beside sequences that answer; 0: as many as take no longer than
+                                    the step without them, as far as steps before tell, or, where more prompts wait than
+                                    sequences answer, as many times as long; at least one */
     bool apart;                  /* nothing is shared: every prompt is computed, and no files are looked at */
+    bool keep_prompts;           /* prompts go to files while they are read, as a session's do, not only what several have in
+                                    common */
 } nct_batcher_options;
 
 /** What to answer. */
@@ -502,16 +513,22 @@ typedef struct nct_sequence {
     int n_expected;     /* tokens it will hold, as far as is known; only looked at by NCT_ROPE_AUTO */
     nct_sampling sampling; /* bias arrays are borrowed until it ends */
     uint32_t sample;
+    bool in_files; /* its cache lies in files of kv_folder, which vanish with it, instead of in memory */
     nct_matcher *matcher; /* keeps the answer to a constraint, borrowed until the sequence ends; NULL: nothing does */
     /* Told of each token as it is chosen; false: it is the last one. Not the place to call the batcher. */
     bool (*take)(void *context, int32_t id);
     /* Told of the logits [n_vocab] that a token was chosen by, before it is taken; borrowed for the call. NULL: not told. */
     void (*seen)(void *context, const float *logits, int32_t id);
+    /* Told of every choice of blocks that rows at position choices_from or behind it make, by several threads at once;
+     * nothing is guessed then. NULL: not told. */
+    nct_choice_fn *on_choice;
+    int choices_from;
     /* Asked after each token that is not the last one: ids [n] that follow it without being chosen, as if they had been;
      * borrowed for the call. False: nothing follows, and the sequence ends. NULL: not asked. */
     bool (*follow)(void *context, const int32_t **ids, size_t *n);
     /* Told once, when the sequence has left the batcher: after its last token (err NULL), or on a failure that is its own:
-     * NCT_E_CONTEXT where it is full, NCT_E_MEMORY, NCT_E_ARGUMENT of sampling. Not after nct_batcher_drop. */
+     * NCT_E_CONTEXT where it is full, NCT_E_MEMORY, NCT_E_IO of files, NCT_E_ARGUMENT of sampling. Not after
+     * nct_batcher_drop. */
     void (*ended)(void *context, const nct_error *err);
     void *context;
 } nct_sequence;
@@ -520,7 +537,8 @@ nct_status nct_batcher_open(nct_engine *engine, const nct_batcher_options *optio
 void nct_batcher_close(nct_batcher *batcher); /* NULL is fine; drops what is in it */
 
 /** Takes a sequence in; *number names it until it ends. NCT_E_CONTEXT: the prompt does not fit. NCT_E_ARGUMENT: an id
- *  outside the vocabulary, no ids, a setting out of range, or no room (nct_batcher_room). */
+ *  outside the vocabulary, no ids, a setting out of range, no room (nct_batcher_room), or files without a folder.
+ *  NCT_E_IO: the folder cannot be used. */
 nct_status nct_batcher_add(nct_batcher *batcher, const nct_sequence *sequence, int *number, nct_error *err);
 void nct_batcher_drop(nct_batcher *batcher, int number);
 
@@ -544,7 +562,7 @@ void nct_batcher_look(const nct_batcher *batcher, int number, nct_sequence_state
 typedef struct nct_batcher_report {
     uint64_t n_steps, n_read, n_copied, n_taken, n_fed; /* prompt tokens computed, copied, taken from files; chosen tokens computed */
     uint64_t n_guessed, n_accepted;            /* tokens guessed, guesses that held */
-    uint64_t kv_bytes;                         /* caches in use */
+    uint64_t kv_bytes;                         /* caches in use, in memory */
 } nct_batcher_report;
 void nct_batcher_count(const nct_batcher *batcher, nct_batcher_report *report);
 

@@ -1,9 +1,11 @@
-/* Times the masks of constrained answers on a tokenizer alone: maskbench TOKENIZER-DIRECTORY [ANSWERS [TOKENS [SCALE]]]
+/* Times the masks of constrained answers on a tokenizer alone:
+ * maskbench TOKENIZER-DIRECTORY [ANSWERS [TOKENS [SCALE [KIND]]]]
  *
  * Answers are drawn as a model with nothing to say would draw them: the frequent tokens of the vocabulary more often
  * (Zipf's law over ids, SCALE times; 0: all alike), with what a mask allows. A line an answer kind: steps, mean and 99th
  * percentile of a step's mask, the longest, and what that is of a decoding step of 8 ms, which is that of the 0.5B shape
- * on two cores. The first answer of each kind pays for the walks that the others find done. */
+ * on two cores. The first answer of each kind pays for the walks that the others find done. KIND: only those
+ * whose names have it. */
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -142,7 +144,7 @@ int main(int argc, char **argv) {
            n_max = argc > 3 ? strtoul(argv[3], NULL, 10) : 256;
     double scale = argc > 4 ? strtod(argv[4], NULL) : 1;
     if (argc < 2) {
-        fprintf(stderr, "usage: maskbench TOKENIZER-DIRECTORY [ANSWERS [TOKENS [SCALE]]]\n");
+        fprintf(stderr, "usage: maskbench TOKENIZER-DIRECTORY [ANSWERS [TOKENS [SCALE [KIND]]]]\n");
         return 2;
     }
     nct_status status = nct_vocab_open_directory(argv[1], &vocab, &err);
@@ -160,7 +162,8 @@ int main(int argc, char **argv) {
             noise[i] = -scale * log(i + 10.0);
     }
     for (size_t i = 0; i < sizeof kinds / sizeof *kinds && status == NCT_OK; i++)
-        status = bench(pieces, i, n_answers, n_max, ms, &err);
+        if (argc <= 5 || strstr(kinds[i].name, argv[5]))
+            status = bench(pieces, i, n_answers, n_max, ms, &err);
     if (status != NCT_OK)
         fprintf(stderr, "maskbench: %s\n", err.text);
     nct_pieces_close(pieces);

@@ -333,15 +333,14 @@ static int refuse_unknown(nct_cli *cli, uint64_t command, const char *typed) {
     const char *of = cli->command ? cli->command->name : "run";
     char bare[48];
     snprintf(bare, sizeof bare, "%.*s", (int)(n < 40 ? n : 40), typed + dashes);
-    const nct_option *other = nct_option_find(NCT_CMD_ANY, bare);
-    if (other && !(other->commands & command) && dashes == (find_long(NCT_CMD_ANY, bare, strlen(bare)) ? 2u : 1u)) {
-        size_t n_commands;
-        const nct_command *all = nct_commands(&n_commands);
-        for (size_t i = 0; i < n_commands; i++)
-            if (all[i].bit & other->commands)
-                return nct_say_error(cli, NCT_EXIT_USAGE,
-                                     "%.*s is not a flag of %s\nit belongs to %s\ntry: noctule %s --help",
-                                     (int)(dashes + n), typed, of, all[i].name, of);
+    size_t n_commands, dashed = find_long(NCT_CMD_ANY, bare, strlen(bare)) ? 2 : 1;
+    const nct_command *all = nct_commands(&n_commands);
+    for (size_t i = 0; i < n_commands && dashes == dashed; i++) {
+        const nct_option *other = nct_option_find(all[i].bit, bare);
+        if (other && other->kind != NCT_KIND_REFUSED)
+            return nct_say_error(cli, NCT_EXIT_USAGE,
+                                 "%.*s is not a flag of %s\nit belongs to %s\ntry: noctule %s --help",
+                                 (int)(dashes + n), typed, of, all[i].name, of);
     }
     const char *names[NCT_OPTIONS_MAX];
     size_t n_names = 0;

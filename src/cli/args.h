@@ -122,7 +122,7 @@ typedef struct nct_args {
     int64_t preprocess; /* 0 none, 1 ultrafineweb */
     const char *tokenizer;
 
-    const char *parallel; /* batch: auto or a number; bench batch: a list of them */
+    const char *parallel; /* batch, sum: auto or a number; bench batch: a list of them */
     const char *files_from, *shard;
     bool lines, null_separated, resume, overwrite, retry_failed, ordered, fail_fast, keep;
     int64_t max_errors, item_limit, sample;

@@ -12,7 +12,6 @@
 #include "cli/open.h"
 
 enum {
-    WIDTH = 8,          /* of -np auto: beyond it a step takes as much longer as it does more; fits() bounds it by memory */
     AHEAD = 32,         /* records that are looked at for what they have in common with others .. */
     WORTH_SHARING = 64, /* .. if it is so many tokens .. */
     PATIENCE = 64,      /* .. and so many others may go before one */
@@ -44,7 +43,9 @@ struct batch {
     nct_batcher *batcher;
     job job[NCT_BATCHER_MAX];
     size_t width;
-    uint64_t room; /* bytes of all caches */
+    uint64_t room;         /* bytes of all caches in memory */
+    char folder[PATH_MAX]; /* of those in files */
+    bool said_files;
     /* which records */
     int64_t shard, n_shards;
     uint64_t n_records;  /* of the input, read */
@@ -84,18 +85,6 @@ static int take_shard(batch *b) {
     return NCT_EXIT_OK;
 }
 
-static int take_width(batch *b) {
-    const char *text = b->cli->args.parallel;
-    int64_t n;
-    if (!text || strcmp(text, "auto") == 0)
-        return NCT_EXIT_OK;
-    if (!nct_parse_count(text, 1, NCT_BATCHER_MAX, &n))
-        return nct_say_error(b->cli, NCT_EXIT_USAGE, "-np %s: expected auto or a number from 1 to %d", text,
-                             NCT_BATCHER_MAX);
-    b->width = (size_t)n;
-    return NCT_EXIT_OK;
-}
-
 static int check_options(batch *b) {
     const nct_args *a = &b->cli->args;
     nct_knobs knobs;
@@ -109,7 +98,7 @@ static int check_options(batch *b) {
                              (long long)a->seed);
     if (code == NCT_EXIT_OK)
         code = take_shard(b);
-    return code == NCT_EXIT_OK ? take_width(b) : code;
+    return code == NCT_EXIT_OK ? nct_take_width(b->cli, &b->width) : code;
 }
 
 /* ------------------------------------------------------------------ which records */
@@ -288,6 +277,10 @@ static void seen(void *context, const float *logits, int32_t id) {
         nct_item_fail(&j->item, NULL, "failure", "%s", err.text);
 }
 
+static void count_choice(void *context, const nct_choice *choice) {
+    nct_sources_count(&((job *)context)->item.sources, choice);
+}
+
 /* What closes a block of thinking; nobody computed how likely that is. */
 static bool follow(void *context, const int32_t **ids, size_t *n) {
     job *j = context;
@@ -308,6 +301,7 @@ static void ended(void *context, const nct_error *err) {
         nct_item_fail(&j->item, NULL,
                       err->status == NCT_E_MEMORY    ? "memory"
                       : err->status == NCT_E_CONTEXT ? "context_overflow"
+                      : err->status == NCT_E_IO      ? "failure"
                                                      : "sampling",
                       "%s", err->text);
 }
@@ -353,14 +347,19 @@ static void finish_job(batch *b, job *j) {
     if (b->cli->args.fail_on_length && (j->item.timed_out || j->item.answer.finish == NCT_FINISH_LENGTH))
         nct_item_fail(&j->item, NULL, "length", "the answer was cut %s after %s tokens",
                       j->item.timed_out ? "by --timeout" : "at its limit", NCT_N(j->item.answer.n_ids));
+    if (!j->item.fault && j->item.sources.count &&
+        nct_sources_find_in(&j->item.sources, b->recipe.engine, j->item.ids, j->item.n_ids, &j->item.prompt,
+                            &j->item.found, &j->item.n_found, &err) != NCT_OK)
+        nct_item_fail(&j->item, NULL, "failure", "%s", err.text);
     finish_item(b, &j->item, j->order);
     j->active = false;
 }
 
-static uint64_t bytes_of(const batch *b, const nct_item *item) {
+/* Tokens that its cache may come to hold. */
+static size_t most_held(const batch *b, const nct_item *item) {
     size_t n = item->n_ids + item->options.max_tokens,
            limit = (size_t)nct_batcher_limit(b->batcher, n < INT32_MAX ? (int)n : INT32_MAX);
-    return nct_batcher_cache_bytes(b->batcher, n < limit ? n : limit);
+    return n < limit ? n : limit;
 }
 
 /* Whether the next item's cache fits beside those that are in use. */
@@ -374,6 +373,22 @@ static bool fits(batch *b, uint64_t bytes) {
     nct_batcher_count(b->batcher, &report);
     if (report.kv_bytes + bytes > b->room)
         nct_batcher_shed(b->batcher);
+    return true;
+}
+
+/* Whether a cache that memory does not suffice for may lie in files; whose text lies on the disk then should know, once,
+ * terminal or not. */
+static bool goes_to_files(batch *b, size_t n_tokens, uint64_t bytes) {
+    if (!b->cli->args.kv_dir || !*b->folder)
+        return false;
+    if (!b->said_files && !b->cli->args.quiet) {
+        nct_batch_progress_clear(&b->progress);
+        fprintf(stderr,
+                "noctule: a cache of %s tokens takes %s, and %s are left for it: such caches are kept in "
+                "files in %s\n",
+                NCT_N(n_tokens), NCT_BYTES(bytes), NCT_BYTES(b->room), b->folder);
+    }
+    b->said_files = true;
     return true;
 }
 
@@ -416,14 +431,18 @@ static bool start_item(batch *b, size_t at) {
     job *j = NULL;
     for (size_t i = 0; i < b->width && !j; i++)
         j = b->job[i].active ? NULL : &b->job[i];
-    uint64_t bytes = item->fault ? 0 : bytes_of(b, item);
-    if (!item->fault && !fits(b, bytes)) {
-        if (nct_batcher_size(b->batcher) > 0)
-            return false;
+    size_t held = item->fault ? 0 : most_held(b, item);
+    uint64_t bytes = nct_batcher_cache_bytes(b->batcher, held);
+    bool in_files = bytes > b->room && goes_to_files(b, held, bytes);
+    if (in_files)
+        bytes = 0; /* of memory */
+    else if (bytes > b->room)
         nct_item_fail(
-            item, NULL, "memory", "a cache of %zu tokens takes %llu bytes, and %llu are left for it",
-            item->n_ids + item->options.max_tokens, (unsigned long long)bytes, (unsigned long long)b->room);
-    }
+            item, NULL, "memory",
+            "a cache of %s tokens takes %s, and %s are left for it; --kv-dir auto keeps such caches in files",
+            NCT_N(held), NCT_BYTES(bytes), NCT_BYTES(b->room));
+    else if (!item->fault && !fits(b, bytes))
+        return false;
     waiting w = take_out(b, at);
     if (w.item.fault) {
         finish_item(b, &w.item, w.order);
@@ -438,8 +457,11 @@ static bool start_item(batch *b, size_t at) {
                       .n_expected = expected < INT32_MAX ? (int)expected : INT32_MAX,
                       .sampling = j->item.options.sampling,
                       .sample = j->item.sample,
+                      .in_files = in_files,
                       .take = take,
                       .seen = j->item.wants_logprobs ? seen : NULL,
+                      .on_choice = b->cli->args.sources ? count_choice : NULL,
+                      .choices_from = (int)j->item.n_ids - 1,
                       .follow = j->item.options.has_budget ? follow : NULL,
                       .ended = ended,
                       .context = j};
@@ -454,11 +476,14 @@ static bool start_item(batch *b, size_t at) {
     if (status == NCT_OK)
         status = nct_answering_open(b->recipe.engine, j->item.n_ids, limit, &j->item.options, &j->item.answer,
                                     &j->item.answering, &err);
+    if (status == NCT_OK && b->cli->args.sources)
+        status = nct_sources_open(b->cli, &b->recipe.info, limit, &j->item.sources, &err);
     if (status == NCT_OK)
         status = add_sequence(b, j, &s, &err);
     if (status != NCT_OK) {
         nct_item_fail(&j->item, NULL,
                       status == NCT_E_MEMORY   ? "memory"
+                      : status == NCT_E_IO     ? "failure"
                       : status == NCT_E_LENGTH ? "constraint_length"
                                                : "invalid_record",
                       "%s", err.text);
@@ -704,29 +729,17 @@ static int exit_code(const batch *b) {
 }
 
 static int open_batcher(batch *b) {
-    nct_knobs knobs;
-    nct_error err = {0};
-    int code = nct_take_knobs(b->cli, &knobs);
-    if (code != NCT_EXIT_OK)
-        return code;
-    nct_batcher_options o = {.session = nct_take_session(b->cli, &knobs),
-                             .n_sequences = b->width ? (int)b->width : WIDTH,
+    /* of auto; fits() bounds it by memory */
+    nct_batcher_options o = {.n_sequences = b->width ? (int)b->width : NCT_WIDTH,
                              .apart = b->cli->args.share == 1};
-    char folder[PATH_MAX];
-    nct_take_pages(b->cli, &knobs, folder, sizeof folder, &o.session);
-    o.session.kv_mapped = false; /* the folder is for what is common */
-    code = nct_take_spec(b->cli, b->recipe.engine, &knobs, &o.session);
+    int code = nct_open_batcher(b->cli, b->recipe.engine, b->folder, sizeof b->folder, &o, &b->batcher);
     if (code != NCT_EXIT_OK)
         return code;
+    nct_engine_info(b->recipe.engine, &b->recipe.info); /* beside a draft */
     b->most_ahead = o.apart ? 1 : AHEAD;
-    o.session.n_ctx = b->cli->args.ctx == NCT_UNSET ? 0 : (int)b->cli->args.ctx;
     b->room = nct_cache_room(b->cli, &b->recipe.info);
-    if (nct_batcher_open(b->recipe.engine, &o, &b->batcher, &err) != NCT_OK)
-        return err.status == NCT_E_ARGUMENT || err.status == NCT_E_CONTEXT
-                   ? nct_say_error(b->cli, NCT_EXIT_USAGE, "%s", err.text)
-                   : nct_say_status(b->cli, &err);
     b->width = (size_t)o.n_sequences;
-    return NCT_EXIT_OK;
+    return code;
 }
 
 static int prepare(batch *b) {
@@ -735,6 +748,11 @@ static int prepare(batch *b) {
         code = nct_source_open(b->cli, &b->source);
     if (code == NCT_EXIT_OK)
         code = nct_results_open(b->cli, &b->results);
+    if (code == NCT_EXIT_OK && b->cli->args.sources && b->results.pattern &&
+        (b->cli->args.format == NCT_UNSET || b->cli->args.format == NCT_FORMAT_TEXT))
+        code = nct_say_error(b->cli, NCT_EXIT_USAGE,
+                             "--sources is a field of records, and -o %s writes texts\ntry: --format json",
+                             b->cli->args.output);
     if (code == NCT_EXIT_OK)
         code = nct_recipe_open(b->cli, &b->recipe);
     if (code != NCT_EXIT_OK)

@@ -70,16 +70,20 @@ static nct_status describe(const nct_recipe *r, const nct_bytes *constraint, nct
         r->talk.options.think, r->talk.options.parse_special, a->ignore_eos, r->max_tokens, (long long)a->ctx,
         (long long)a->sparse, (long long)a->rope, (long long)a->kv, (long long)a->keys, (long long)a->values,
         (long long)a->overflow, knobs.exact, knobs.r1, (long long)knobs.force_ctx, (long long)a->order));
+    if (knobs.head)
+        NCT_TRY(nct_bytes_printf(out, err, "head%d|", knobs.head));
     if (knobs.topk || knobs.block || knobs.window || knobs.dense_len)
-        NCT_TRY(nct_bytes_printf(out, err, "%lld|%lld|%lld|%lld|", (long long)knobs.topk, (long long)knobs.block,
-                                 (long long)knobs.window, (long long)knobs.dense_len));
+        NCT_TRY(nct_bytes_printf(out, err, "%lld|%lld|%lld|%lld|", (long long)knobs.topk,
+                                 (long long)knobs.block, (long long)knobs.window,
+                                 (long long)knobs.dense_len));
     NCT_TRY(nct_bytes_printf(out, err, "%.17g|%d|%.17g|%.17g|%.17g|%d|%.17g|%.17g|%llu|%d|", s->temperature,
                              s->top_k, s->top_p, s->min_p, s->repeat_penalty, s->repeat_last_n,
                              s->presence_penalty, s->frequency_penalty, (unsigned long long)s->seed,
                              s->n_bias));
     NCT_TRY(nct_bytes_add(out, s->bias_id, (size_t)s->n_bias * sizeof *s->bias_id, err));
     NCT_TRY(nct_bytes_add(out, s->bias_value, (size_t)s->n_bias * sizeof *s->bias_value, err));
-    NCT_TRY(nct_bytes_printf(out, err, "%lld|%lld|", (long long)a->think_budget, (long long)a->logprobs));
+    NCT_TRY(nct_bytes_printf(out, err, "%lld|%lld|%s", (long long)a->think_budget, (long long)a->logprobs,
+                             a->sources ? "sources|" : ""));
     const nct_bytes *texts[] = {&r->instruction, &r->talk.system, &r->talk.tools,
                                 constraint,      &r->template,    &r->prefix};
     for (size_t i = 0; i < sizeof texts / sizeof *texts; i++) {
@@ -264,6 +268,8 @@ nct_status nct_item_open(nct_recipe *r, const nct_batch_record *record, uint64_t
 void nct_item_close(nct_item *item) {
     nct_answering_close(item->answering);
     nct_logprobs_close(&item->logprobs);
+    nct_sources_close(&item->sources);
+    nct_free(item->found);
     nct_answer_close(&item->answer);
     nct_prompt_close(&item->prompt);
     nct_json_close(item->json);
@@ -439,6 +445,13 @@ static bool knows_role(const char *role) {
     return false;
 }
 
+/* A message is a source of the prompt by its place in the record. */
+static nct_status add_source(nct_item *item, const nct_bytes *content, size_t number, nct_error *err) {
+    char name[32];
+    snprintf(name, sizeof name, "messages[%zu]", number);
+    return content->n ? nct_prompt_add(&item->prompt, name, content, false, err) : NCT_OK;
+}
+
 struct conversation {
     nct_message *message;
     nct_bytes *text; /* [2 n]: content and calls of each */
@@ -451,6 +464,7 @@ static nct_status list_messages(nct_item *item, const nct_json *messages, struct
     const char *first = nct_json_string(nct_json_get(nct_json_first(messages), "role"), "");
     if (system->n && strcmp(first, "system") != 0)
         c->message[c->n++] = (nct_message){.role = "system", .content = system->data, .n_content = system->n};
+    size_t number = 0;
     for (const nct_json *m = nct_json_first(messages); m && !item->fault; m = nct_json_next(m)) {
         const char *role = nct_json_string(nct_json_get(m, "role"), "");
         nct_bytes *content = &c->text[2 * c->n], *calls = content + 1;
@@ -459,6 +473,8 @@ static nct_status list_messages(nct_item *item, const nct_json *messages, struct
                                  "the role of a message is '%.40s': expected system, user, assistant or tool",
                                  role);
         NCT_TRY(take_content(item, m, content, err));
+        if (item->recipe->cli->args.sources)
+            NCT_TRY(add_source(item, content, number++, err));
         if (nct_json_is_array(nct_json_get(m, "tool_calls")))
             NCT_TRY(nct_json_write(nct_json_get(m, "tool_calls"), false, calls, err));
         c->message[c->n++] =

@@ -8,6 +8,7 @@
 #include "cli/batch_source.h"
 #include "cli/input.h"
 #include "cli/logprobs.h"
+#include "cli/sources.h"
 #include "cli/talk.h"
 
 /** What all items of a batch have in common. */
@@ -69,6 +70,9 @@ typedef struct nct_item {
     nct_answering *answering;
     nct_logprobs logprobs; /* with --logprobs, or as an OpenAI line asks */
     bool wants_logprobs;
+    nct_sources sources; /* with --sources: counted while it is answered .. */
+    nct_source *found;   /* .. and what that comes to */
+    size_t n_found;
     int number; /* in the batcher */
     bool is_long;
     size_t n_copied;

@@ -31,15 +31,37 @@ void nct_batch_progress_begin(const nct_cli *cli, nct_batch_progress *p) {
         p->form = NCT_PROGRESS_PLAIN;
 }
 
-/* "912", "41k", "1.9M" */
-static const char *rounded(double n, char buf[16]) {
-    if (n >= 1e6)
-        snprintf(buf, 16, n >= 1e8 ? "%.0fM" : "%.1fM", n * 1e-6);
+/* "6,271/10,412", "41k/912k", "0.4M/9.1M": both in one form, that of the total. */
+static void write_share(double done, double total, const char *least, char buf[64]) {
+    if (total >= 1e6)
+        snprintf(buf, 64, total >= 1e8 ? "%.0fM/%s%.0fM" : "%.1fM/%s%.1fM", done * 1e-6, least, total * 1e-6);
+    else if (total >= 1e5)
+        snprintf(buf, 64, "%.0fk/%s%.0fk", done * 1e-3, least, total * 1e-3);
     else
-        snprintf(buf, 16, n >= 1e4 ? "%.0fk" : "%.0f", n >= 1e4 ? n * 1e-3 : n);
-    return buf;
+        snprintf(buf, 64, "%s/%s%s", NCT_N((uint64_t)done), least, NCT_N((uint64_t)total));
 }
-#define ROUNDED(n) rounded((n), (char[16]){0})
+
+static size_t columns_of(const char *text) {
+    size_t n = 0;
+    for (; *text; text++)
+        n += ((unsigned char)*text & 0xc0) != 0x80;
+    return n;
+}
+
+enum { ITEMS, TOKENS, SEQUENCES, READING, WRITING, FAILED, ETA, N_PIECES };
+
+/* Empties pieces of the line, those first that matter least, until it fits so many columns. */
+static void fit(char piece[N_PIECES][96], size_t columns) {
+    static const int least[] = {SEQUENCES, READING, TOKENS, WRITING};
+    for (size_t i = 0; i <= sizeof least / sizeof *least; i++) {
+        size_t n = 0;
+        for (int k = 0; k < N_PIECES; k++)
+            n += *piece[k] ? columns_of(piece[k]) + 2 : 0;
+        if (n <= columns || i == sizeof least / sizeof *least)
+            return;
+        *piece[least[i]] = 0;
+    }
+}
 
 /* Tokens in all: prompts, and answers as long as those so far. */
 static double total_tokens(const nct_batch_state *s) {
@@ -50,8 +72,6 @@ static double total_tokens(const nct_batch_state *s) {
 static void print(const nct_batch_progress *p, const nct_batch_state *s, double done, double total,
                   double eta) {
     const char *least = s->open ? "\u2265" : "";
-    char time[32];
-    nct_duration(eta, time);
     if (p->form == NCT_PROGRESS_JSON) {
         fprintf(stderr,
                 "{\"progress\":{\"phase\":\"batch\",\"items\":%llu,\"of\":%llu,\"failed\":%llu,\"tokens\":%."
@@ -63,14 +83,27 @@ static void print(const nct_batch_progress *p, const nct_batch_state *s, double 
         return;
     }
     bool bar = p->form == NCT_PROGRESS_BAR;
-    fprintf(stderr,
-            "%sbatch  %s/%s%s items  %s/%s%s tokens  %d seqs  prefill %.0f t/s \u00b7 decode %.0f t/s",
-            bar ? "\r" : "", NCT_N(s->n_done), least, NCT_N(s->n_items), ROUNDED(done), least, ROUNDED(total),
-            s->n_sequences, p->read_rate, p->decode_rate);
+    char piece[N_PIECES][96] = {0}, tokens[64], time[32];
+    write_share(done, total, least, tokens);
+    snprintf(piece[ITEMS], sizeof *piece, "batch  %s/%s%s items", NCT_N(s->n_done), least, NCT_N(s->n_items));
+    snprintf(piece[TOKENS], sizeof *piece, "%s tokens", tokens);
+    snprintf(piece[SEQUENCES], sizeof *piece, "%d seqs", s->n_sequences);
+    snprintf(piece[READING], sizeof *piece, "prefill %.0f t/s", p->read_rate);
+    snprintf(piece[WRITING], sizeof *piece, "decode %.0f t/s", p->decode_rate);
     if (s->n_failed)
-        fprintf(stderr, "  %s failed", NCT_N(s->n_failed));
+        snprintf(piece[FAILED], sizeof *piece, "%s failed", NCT_N(s->n_failed));
     if (eta > 0)
-        fprintf(stderr, "  eta %s%s", least, time);
+        snprintf(piece[ETA], sizeof *piece, "eta %s%s", least, nct_duration(eta, time));
+    if (bar)
+        fit(piece, (size_t)nct_term_width());
+    fputs(bar ? "\r" : "", stderr);
+    for (int k = 0; k < N_PIECES; k++)
+        if (*piece[k])
+            fprintf(stderr, "%s%s",
+                    k == ITEMS                        ? ""
+                    : k == WRITING && *piece[READING] ? " \u00b7 "
+                                                      : "  ",
+                    piece[k]);
     fputs(bar ? "\033[K" : "\n", stderr);
     fflush(stderr);
 }

@@ -97,6 +97,14 @@ static nct_status add_sampling(const nct_item *item, nct_bytes *out, nct_error *
                             s->temperature, s->top_p, s->top_k, s->min_p, s->repeat_penalty);
 }
 
+/* With --sources. */
+static nct_status add_sources(const nct_item *item, nct_bytes *out, nct_error *err) {
+    if (!item->recipe->cli->args.sources || item->fault)
+        return NCT_OK;
+    NCT_TRY(nct_bytes_add_str(out, ",", err));
+    return nct_sources_write_json(item->found, item->n_found, out, err);
+}
+
 /* The text, and calls that were found in it. */
 static nct_status add_answer(const nct_answer *a, nct_bytes *out, nct_error *err) {
     if (!a->calls)
@@ -141,6 +149,7 @@ static nct_status write_own(const nct_item *item, nct_bytes *out, nct_error *err
         NCT_TRY(nct_bytes_add_str(out, ",", err));
         NCT_TRY(nct_logprobs_write_json(item->recipe->engine, &item->logprobs, out, err));
     }
+    NCT_TRY(add_sources(item, out, err));
     NCT_TRY(add_meta(item, out, err));
     return nct_bytes_add_str(out, "}", err);
 }
@@ -187,6 +196,7 @@ static nct_status write_openai(const nct_item *item, nct_bytes *out, nct_error *
         NCT_TRY(nct_bytes_printf(out, err, ",\"sample\":%u", item->sample));
     NCT_TRY(nct_bytes_add_str(out, ",", err));
     NCT_TRY(add_sampling(item, out, err));
+    NCT_TRY(add_sources(item, out, err));
     NCT_TRY(add_meta(item, out, err));
     return nct_bytes_add_str(out, "}}", err);
 }

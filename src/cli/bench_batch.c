@@ -7,7 +7,12 @@
 #include "cli/bench.h"
 #include "cli/progress.h"
 
-enum { REPS = 3, PROMPT = 128, GEN = 32 };
+enum {
+    REPS = 3,
+    PROMPT = 128,
+    GEN = 32,
+    WHOLE = 4096, /* of a prompt in a step: reading is timed as if nobody answered */
+};
 
 typedef struct row {
     int64_t width; /* sequences */
@@ -88,6 +93,7 @@ static nct_status run_width(trial *t, row *r, int at, nct_error *err) {
     nct_take_knobs(t->b.cli, &knobs); /* looked at before */
     nct_batcher_options o = {.session = nct_take_session(t->b.cli, &knobs),
                              .n_sequences = (int)r->width,
+                             .slice = WHOLE,
                              .apart = t->b.cli->args.made_up};
     NCT_TRY(nct_alloc(&members, (size_t)r->width, sizeof(member), err));
     member *m = members;
@@ -148,14 +154,14 @@ static void print_table(const trial *t, nct_output *out) {
     nct_output_print(out, "%s %s · %s · %d/%d threads (prefill/decode)\n", t->b.info.name, t->b.info.weights,
                      t->b.info.isa, t->b.info.n_threads_batch, t->b.info.n_threads);
     nct_output_print(out,
-                     "|  B |    PP |    TG | prefill t/s | t/s per seq | total t/s | spread | times one |\n"
-                     "|---:|------:|------:|------------:|------------:|----------:|-------:|----------:|\n");
+                     "|  B |    PP |    TG | prefill t/s | t/s per seq | total t/s | spread | \u00d7 one |\n"
+                     "|---:|------:|------:|------------:|------------:|----------:|-------:|------:|\n");
     for (size_t i = 0; i < t->widths.n; i++) {
         const row *r = &t->row[i];
         char times[16] = "-";
         if (t->row[0].width == 1)
             snprintf(times, sizeof times, "%.2f", r->times);
-        nct_output_print(out, "| %2lld | %5lld | %5lld | %11.1f | %11.2f | %9.1f | ±%4.1f%% | %9s |\n",
+        nct_output_print(out, "| %2lld | %5lld | %5lld | %11.1f | %11.2f | %9.1f | ±%4.1f%% | %5s |\n",
                          (long long)r->width, (long long)t->n_prompt, (long long)t->n_gen, r->read_rate,
                          r->fed_rate / (double)r->width, r->fed_rate, 100 * r->fed_spread / r->fed_rate,
                          times);

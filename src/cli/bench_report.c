@@ -23,6 +23,8 @@ static bool has_shifted(const nct_bench *b) { return fabs(bandwidth_shift(b)) * 
 static void print_head(const nct_bench *b, nct_output *out) {
     const nct_model_info *m = &b->info;
     char copied[160];
+    out->folds = true;
+    out->hang = 2;
     if (nct_copied_line(m, copied, sizeof copied))
         nct_output_print(out, "%s\n", copied);
     nct_output_print(out, "%s %s, %s in memory · %s · %s · %d/%d threads (prefill/decode)\n", m->name,
@@ -36,6 +38,7 @@ static void print_head(const nct_bench *b, nct_output *out) {
     if (b->roof.f32_ops_s > 0)
         nct_output_print(out, " · f32 %.2f Tflop/s", b->roof.f32_ops_s / 1e12);
     nct_output_print(out, "\n");
+    out->folds = false; /* the table */
 }
 
 /* "▼ -12.0%", "▲ +7.1%", "= +0.4%"; "new" for a test that the baseline lacks. */
@@ -88,6 +91,7 @@ static void print_table(const nct_bench *b, nct_output *out) {
         nct_output_print(out, "\n");
     }
     print_memory(b, out);
+    out->folds = true;
     if (has_shifted(b))
         nct_output_print(
             out,

@@ -324,9 +324,10 @@ static void greet(const nct_chat *c) {
     if (c->talk.n_turns)
         nct_say_dim(cli, "session %s: %zu turn%s", c->kept.name, c->talk.n_turns / 2,
                     c->talk.n_turns == 2 ? "" : "s");
-    nct_say_dim(cli, "context %s/%s%s · /help · \"\"\" for several lines · Ctrl-C stops, Ctrl-D leaves",
-                NCT_N(c->n_resumed), NCT_N((uint64_t)nct_session_limit(c->session)),
-                c->talk.plain ? " · no template: the text is continued" : "");
+    if (c->talk.plain)
+        nct_say_dim(cli, "no chat template: the text is continued");
+    nct_say_dim(cli, "context %s/%s · /help · \"\"\" for several lines · Ctrl-C stops, Ctrl-D leaves",
+                NCT_N(c->n_resumed), NCT_N((uint64_t)nct_session_limit(c->session)));
 }
 
 /* Before the model is loaded: a chat that cannot be. */

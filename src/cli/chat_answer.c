@@ -16,19 +16,25 @@ enum { PLAIN_TOKENS = 256 };
 static void print_stats(const nct_chat *c, const nct_answer *a) {
     if (c->cli->args.quiet || (!c->cli->term.err_tty && !c->cli->args.stats))
         return;
-    nct_bytes line = {0};
+    nct_bytes line = {0}, spec = {0};
+    char context[80];
     nct_bytes_printf(&line, NULL, "  (");
     if (a->n_cached)
         nct_bytes_printf(&line, NULL, "%s cached · ", NCT_N(a->n_cached));
     nct_bytes_printf(&line, NULL, "%s in · %s out", NCT_N(a->n_prompt - a->n_cached), NCT_N(a->n_ids));
     if (a->n_decode)
         nct_bytes_printf(&line, NULL, " · %.1f t/s", nct_rate(a->n_decode, a->decode_s));
-    nct_spec_line(a, &line);
-    nct_bytes_printf(&line, NULL, " · context %s/%s)", NCT_N((uint64_t)nct_session_length(c->session)),
-                     NCT_N((uint64_t)nct_session_limit(c->session)));
+    nct_spec_line(a, &spec);
+    snprintf(context, sizeof context, " · context %s/%s)", NCT_N((uint64_t)nct_session_length(c->session)),
+             NCT_N((uint64_t)nct_session_limit(c->session)));
+    /* a narrow terminal has no room for everything; a dot is two bytes and a column */
+    if (line.n + spec.n + strlen(context) <= (size_t)nct_term_width() + 5)
+        nct_bytes_add(&line, spec.data, spec.n, NULL);
+    nct_bytes_add_str(&line, context, NULL);
     if (line.data)
         nct_say_dim(c->cli, "%s", line.data);
     nct_bytes_reset(&line);
+    nct_bytes_reset(&spec);
 }
 
 /* What the model asks for, and how to answer it. */

@@ -11,7 +11,7 @@ int nct_chat_open_sources(nct_chat *c) {
     if (c->sources.count)
         nct_sources_clear(&c->sources);
     else
-        nct_sources_open(&c->info, c->session, &c->sources, &err);
+        nct_sources_open(c->cli, &c->info, (size_t)nct_session_limit(c->session), &c->sources, &err);
     return c->code = nct_say_status(c->cli, &err);
 }
 

@@ -81,11 +81,22 @@ static void show_key(void *context, const char *key) {
     s->all = all;
 }
 
+static bool is_shown(const nct_option *o) {
+    return o->name && o->help && o->kind != NCT_KIND_PRESET && o->offset != offsetof(nct_args, help);
+}
+
 static bool is_first_of_name(size_t i) {
     for (size_t k = 0; k < i; k++)
-        if (nct_option_table[k].name && strcmp(nct_option_table[k].name, nct_option_table[i].name) == 0)
+        if (is_shown(&nct_option_table[k]) && strcmp(nct_option_table[k].name, nct_option_table[i].name) == 0)
             return false;
     return true;
+}
+
+/* Where commands differ, what run does. */
+static const char *standard_of(const nct_option *o) {
+    const nct_option *of_run = nct_option_find(NCT_CMD_RUN, o->name);
+    o = of_run && is_shown(of_run) ? of_run : o;
+    return o->standard ? o->standard : o->kind == NCT_KIND_FLAG ? "off" : NULL;
 }
 
 static int show_all(nct_cli *cli) {
@@ -97,9 +108,8 @@ static int show_all(nct_cli *cli) {
         return code;
     for (size_t i = 0; i < nct_n_options; i++) {
         const nct_option *o = &nct_option_table[i];
-        if (o->name && o->help && o->kind != NCT_KIND_PRESET && o->offset != offsetof(nct_args, help) &&
-            is_first_of_name(i))
-            show(&s, o->name, o->standard ? o->standard : o->kind == NCT_KIND_FLAG ? "off" : NULL);
+        if (is_shown(o) && is_first_of_name(i))
+            show(&s, o->name, standard_of(o));
     }
     nct_settings_each(cli, show_key, &s);
     if (s.json)

@@ -271,6 +271,8 @@ static void print_threads(nct_output *out, const findings *f) {
 }
 
 static void print_text(nct_output *out, const findings *f) {
+    out->folds = true;
+    out->hang = 9;
     nct_output_print(out, "cpu      %s · %d processors, %d usable\n", *f->cpu.name ? f->cpu.name : "unknown",
                      f->online, f->usable);
     nct_output_print(out, "isa      %s · this build and processor have: %s%s\n", f->kernels.isa, f->rungs,

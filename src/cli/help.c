@@ -19,7 +19,7 @@ static const nct_topic topics[] = {
      "  6    --fail-on-length, and the answer was cut; a constraint that cannot be completed within -n, "
      "which is\n"
      "       found before anything is computed\n"
-     "  7    a check failed: bench --baseline, eval drift, eval selfcheck, eval --min\n"
+     "  7    a check failed: bench --baseline, eval drift, eval selfcheck, eval --min, info --verify\n"
      "  130  interrupted (Ctrl-C); what there was is printed\n"
      "  141  the reader of stdout went away (| head)\n"
      "  143  terminated\n"},
@@ -90,7 +90,9 @@ static const nct_topic topics[] = {
      "  thinking {text}, delta {text}, done {as above}, error {exit, message}.\n"
      "sum --json: file, text, strategy, tokens, model, usage {prompt, cached, completion, asked, kept}, "
      "sampling,\n"
-     "  parts [{begin, end, tokens, text}]: bytes of the input, and the summary of each.\n"
+     "  parallel {sequences, steps}: the most answers that were written together, and steps of all that were,\n"
+     "  parts [{begin, end, tokens, text}]: bytes of the input, and the summary of each; with --sources also\n"
+     "  covers [{file, lines}], the lines that a part is, and sources, as of run; then sources of all parts.\n"
      "Keys are only ever added.\n"
      "\n"
      "Errors with --error-format json: {\"error\":{\"code\",\"exit\",\"message\",\"detail\",\"try\"}}\n"},
@@ -148,7 +150,9 @@ static const nct_topic topics[] = {
      "from 0),\n"
      "  input_sha, params_sha (of everything that changes texts, not of threads or -np), attempts, with "
      "--samples N\n"
-     "  sample (each of them is a record of its own, of the same id), with --logprobs logprobs; or\n"
+     "  sample (each of them is a record of its own, of the same id), with --logprobs logprobs, with --sources "
+     "sources\n"
+     "  [{file, lines, share}], whose file is a path, file, text, the prompt or messages[N]; or\n"
      "  {id, error {code, message, tokens}, index, ...} with code invalid_record, unreadable, unsupported,\n"
      "  context_overflow, constraint_length, length (--fail-on-length), timeout, memory, sampling, "
      "output_taken,\n"
@@ -162,7 +166,10 @@ static const nct_topic topics[] = {
      "shared). What\n"
      "several have in common, and took two seconds and 1,024 tokens, is kept in files for later (noctule "
      "cache; --cache\n"
-     "off, ro); with --kv-dir DIR it is kept there, whatever it took.\n"},
+     "off, ro); with --kv-dir DIR it is kept there, whatever it took.\n"
+     "A record whose cache memory (or --mem) would not suffice for fails (code memory), unless --kv-dir DIR or auto "
+     "says\n"
+     "that such caches may lie in files, which vanish when the record is done.\n"},
     {"sparse", "long documents with InfLLM v2's block-sparse attention",
      "A row with more than dense_len tokens before it looks at the first blocks of the text, the nearest "
      "ones and those\n"
@@ -227,6 +234,7 @@ enum { COLUMN = 34, WIDTH = 100 };
 
 /* Words from COLUMN on, the first line of which is begun already up to `at`. */
 static void print_wrapped(nct_output *out, size_t at, const char *text) {
+    size_t width = out->tty && nct_term_width() < WIDTH ? (size_t)nct_term_width() : WIDTH;
     if (at >= COLUMN) {
         nct_output_write(out, "\n", 1);
         at = 0;
@@ -235,7 +243,7 @@ static void print_wrapped(nct_output *out, size_t at, const char *text) {
     at = COLUMN;
     for (bool first = true; *text; first = false) {
         size_t n = strcspn(text, " ");
-        if (!first && at + 1 + n > WIDTH) {
+        if (!first && at + 1 + n > width) {
             nct_output_print(out, "\n%*s", COLUMN, "");
             at = COLUMN;
             first = true;
@@ -245,6 +253,56 @@ static void print_wrapped(nct_output *out, size_t at, const char *text) {
         text += n + (text[n] == ' ');
     }
     nct_output_write(out, "\n", 1);
+}
+
+/* Where a line's text begins, and where it goes on: behind the first gap, "  --flag   what it does", if there is one. */
+static size_t find_hang(const char *line, size_t n, size_t *indent) {
+    size_t at = 0;
+    while (at < n && line[at] == ' ')
+        at++;
+    *indent = at;
+    for (; at + 1 < n; at++)
+        if (line[at] == ' ' && line[at + 1] == ' ') {
+            while (at < n && line[at] == ' ')
+                at++;
+            return at;
+        }
+    return *indent;
+}
+
+/* A text that was laid out for wide terminals: on others the lines of a paragraph, and of what stands behind a gap, are
+ * put together first. */
+static void print_text(nct_output *out, const char *text) {
+    enum { LAID_OUT = 112 };
+    int width = nct_term_width();
+    if (!out->tty || width >= LAID_OUT) {
+        nct_output_print(out, "%s", text);
+        return;
+    }
+    size_t hang = 0, indent = 0;
+    bool begun = false;
+    out->folds = true;
+    for (const char *line = text; *line;) {
+        size_t n = strcspn(line, "\n"), own_indent, own_hang = find_hang(line, n, &own_indent);
+        bool paragraph = !indent && !hang && !own_indent && !own_hang,
+             behind = hang > indent && own_indent == hang;
+        bool joins = begun && n && (paragraph || behind);
+        if (begun)
+            nct_output_write(out, joins ? " " : "\n", 1);
+        if (!joins) {
+            hang = own_hang;
+            indent = own_indent;
+            out->hang = hang > indent && hang <= (size_t)width / 2 ? hang : indent ? indent + 4 : 0;
+        }
+        nct_output_write(out, line + (joins ? own_indent : 0), n - (joins ? own_indent : 0));
+        begun = n > 0;
+        if (!n)
+            nct_output_write(out, "\n", 1);
+        line += n + (line[n] == '\n');
+    }
+    if (begun)
+        nct_output_write(out, "\n", 1);
+    out->folds = false;
 }
 
 static void print_option(nct_output *out, const nct_option *o) {
@@ -275,28 +333,32 @@ static void print_options(nct_output *out, uint64_t command) {
 static void print_command(nct_output *out, const nct_command *command) {
     nct_output_print(out, "usage: noctule %s [FLAG...]%s%s\n\n%s\n", command->name,
                      *command->synopsis ? " " : "", command->synopsis, command->summary);
-    if (command->manual)
-        nct_output_print(out, "\n%s", command->manual);
+    if (command->manual) {
+        nct_output_write(out, "\n", 1);
+        print_text(out, command->manual);
+    }
     print_options(out, command->bit);
-    nct_output_print(
-        out, "\nEvery flag has an environment variable (--max-tokens: NOCTULE_MAX_TOKENS); flags win.\n"
-             "k, m and g after a number are 1024, its square and its cube. -- ends the flags.\n");
+    print_text(out,
+               "\nEvery flag has an environment variable (--max-tokens: NOCTULE_MAX_TOKENS); flags win.\n"
+               "k, m and g after a number are 1024, its square and its cube. -- ends the flags.\n");
 }
 
 static void print_commands(nct_output *out) {
     size_t n;
     const nct_command *all = nct_commands(&n);
-    nct_output_print(
+    print_text(
         out,
         "usage: noctule [COMMAND] [FLAG...] [PROMPT...]\n\n"
         "MiniCPM4 on ordinary CPUs. Without a command: a chat on a terminal, else as `run`.\n\nCommands\n");
+    out->folds = true;
+    out->hang = 18; /* where summaries begin */
     for (size_t i = 0; i < n; i++)
         if (all[i].synopsis)
             nct_output_print(out, "  %-16s%s\n", all[i].name, all[i].summary);
     nct_output_print(out, "\nTopics\n");
     for (size_t i = 0; i < N_TOPICS; i++)
         nct_output_print(out, "  %-16s%s\n", topics[i].name, topics[i].summary);
-    nct_output_print(
+    print_text(
         out, "\n  noctule run \"Once upon a time\"\n"
              "Input that does not fit the context is exit 4 with both numbers. --overflow head keeps the "
              "beginning of\n"
@@ -327,7 +389,7 @@ static int print_topic(const nct_cli *cli, const nct_topic *t) {
     int code = nct_output_open(cli, NULL, &out);
     if (code != NCT_EXIT_OK)
         return code;
-    nct_output_print(&out, "%s", t->text);
+    print_text(&out, t->text);
     return nct_output_close(&out, code);
 }
 

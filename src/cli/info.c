@@ -20,6 +20,8 @@ static void print_special(nct_output *out, const nct_engine *engine, const char 
 }
 
 static void print_model(nct_output *out, const nct_engine *engine, const nct_model_info *m) {
+    out->folds = true;
+    out->hang = 12;
     nct_output_print(out, "%s    (%s)\n", m->name, m->path);
     nct_output_print(out, "container   %s, architecture %s\n", m->container, m->architecture);
     nct_output_print(out, "weights     %s · %s parameters · %s in memory\n", m->weights,
@@ -28,8 +30,9 @@ static void print_model(nct_output *out, const nct_engine *engine, const nct_mod
         out,
         "shape       %d layers · width %d · %d heads, %d of keys and values, %d wide · feed-forward %d\n",
         m->n_layers, m->hidden, m->n_heads, m->n_kv_heads, m->head_dim, m->intermediate);
-    nct_output_print(out, "vocabulary  %s tokens, output matrix %s\n", NCT_N((uint64_t)m->n_vocab),
-                     m->tied ? "tied to the embedding" : "of its own");
+    nct_output_print(out, "vocabulary  %s tokens, output matrix %s: %s%s\n", NCT_N((uint64_t)m->n_vocab),
+                     m->tied ? "tied to the embedding" : "of its own", m->head,
+                     m->rounded ? ", rounded while loading" : "");
     nct_output_print(out,
                      "scales      embedding %g · residual %.6g · logits 1/%g · rope theta %g · rms eps %g\n",
                      m->scale_emb, m->residual_scale, m->logit_divisor, m->rope_theta, m->rms_eps);
@@ -81,6 +84,7 @@ static void print_memory(nct_output *out, const nct_model_info *m) {
     uint64_t window = (uint64_t)m->max_positions,
              most = m->long_positions ? (uint64_t)m->long_positions : window;
     bool told = false, beyond = false;
+    out->folds = false; /* a table */
     nct_output_print(out, "\ncontext  %4s cache  in memory   q8 cache  in memory\n", m->kv);
     for (size_t i = 0; i < N_CONTEXTS; i++) {
         char label[24];
@@ -143,6 +147,8 @@ static void add_model(nct_bytes *out, const nct_engine *engine, const nct_model_
     nct_bytes_add_str(out, ",", NULL);
     add_string(out, "weights", m->weights);
     nct_bytes_add_str(out, ",", NULL);
+    add_string(out, "head", m->head);
+    nct_bytes_printf(out, NULL, ",\"rounded\":%s,", m->rounded ? "true" : "false");
     add_string(out, "template", m->template_name);
     nct_bytes_printf(
         out, NULL,

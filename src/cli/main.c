@@ -29,9 +29,9 @@ static const nct_command commands[] = {
     {"sum", NCT_CMD_SUM, "[FILE...|-]", "summarises texts of any length",
      "A text that fits the context is summarised in one go. A longer one is cut where its structure allows, before\n"
      "headings, between paragraphs, between sentences, blocks of code and tables whole; the parts are summarised,\n"
-     "and then their summaries, eight at a time. What was answered is kept in $XDG_CACHE_HOME/noctule/sum (removed\n"
-     "by noctule cache rm --all; --cache off keeps none): a command that was stopped goes on from there when it is\n"
-     "given again. Without --seed the seed follows from the text.\n"
+     "-np of them at once, and then their summaries, eight in one. How many at once changes no text. What was answered\n"
+     "is kept in $XDG_CACHE_HOME/noctule/sum (removed by noctule cache rm --all; --cache off keeps none): a command\n"
+     "that was stopped goes on from there when it is given again. Without --seed the seed follows from the text.\n"
      "\n"
      "-o may hold {dir}, {stem}, {name} and {ext} of the input. --json adds parts[]: byte ranges and their summaries.\n"
      "\n"

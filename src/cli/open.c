@@ -204,6 +204,7 @@ static const struct {
     size_t offset; /* of an int: the word's place */
 } choices[] = {
     {"hugepages", {"auto", "on", "off"}, "hugepages=auto, on or off", offsetof(nct_knobs, huge)},
+    {"head", {"stored", "int8", "int4"}, "head=stored, int8 or int4", offsetof(nct_knobs, head)},
     {"spec.weights", {"int8", "stored", "int4"}, "spec.weights=int8, stored or int4", offsetof(nct_knobs, draft_weights)},
 };
 
@@ -367,6 +368,7 @@ int nct_open_model(const nct_cli *cli, bool text_only, nct_engine **engine, nct_
                                   .force_threads = a->force_threads,
                                   .text_only = text_only,
                                   .huge_pages = (nct_huge_pages)knobs.huge,
+                                  .head = (nct_head)knobs.head,
                                   .numa_made_up = (int)knobs.made_up_nodes};
     if ((code = take_numa(cli, &options)) != NCT_EXIT_OK) {
         nct_free(path);
@@ -389,6 +391,8 @@ int nct_open_model(const nct_cli *cli, bool text_only, nct_engine **engine, nct_
         nct_say_warning(cli, "%s", info->warning);
     if (!text_only)
         tell_memory(cli, &knobs, info);
+    if (!text_only && knobs.head && !info->rounded)
+        nct_say_warning(cli, "-X head does nothing: the output matrix is held as %s", info->head);
     if (!nct_numa_is_built_in() && !text_only && options.numa >= NCT_NUMA_NODE)
         nct_say_warning(cli, "--numa %s does nothing: this build is without libnuma", a->numa);
     if (a->verbose && !text_only)
@@ -700,6 +704,37 @@ int nct_open_session(const nct_cli *cli, nct_engine *engine, size_t n_expected, 
         nct_say_note(
             cli, "%s holds %s tokens; using its long RoPE list, which holds %s    (--rope native does not)",
             info.name, NCT_N((uint64_t)info.max_positions), NCT_N((uint64_t)info.long_positions));
+    return NCT_EXIT_OK;
+}
+
+int nct_take_width(const nct_cli *cli, size_t *width) {
+    const char *text = cli->args.parallel;
+    int64_t n = 0;
+    if (text && strcmp(text, "auto") != 0 && !nct_parse_count(text, 1, NCT_BATCHER_MAX, &n))
+        return nct_say_error(cli, NCT_EXIT_USAGE, "-np %s: expected auto or a number from 1 to %d", text,
+                             NCT_BATCHER_MAX);
+    *width = (size_t)n;
+    return NCT_EXIT_OK;
+}
+
+int nct_open_batcher(const nct_cli *cli, nct_engine *engine, char *folder, size_t n_folder,
+                     nct_batcher_options *o, nct_batcher **batcher) {
+    nct_knobs knobs;
+    nct_error err = {0};
+    int code = nct_take_knobs(cli, &knobs);
+    if (code != NCT_EXIT_OK)
+        return code;
+    o->session = nct_take_session(cli, &knobs);
+    nct_take_pages(cli, &knobs, folder, n_folder, &o->session);
+    o->session.kv_mapped = false; /* the folder is for what is common, and for what exceeds memory */
+    code = nct_take_spec(cli, engine, &knobs, &o->session);
+    if (code != NCT_EXIT_OK)
+        return code;
+    o->session.n_ctx = cli->args.ctx == NCT_UNSET ? 0 : (int)cli->args.ctx;
+    if (nct_batcher_open(engine, o, batcher, &err) != NCT_OK)
+        return err.status == NCT_E_ARGUMENT || err.status == NCT_E_CONTEXT
+                   ? nct_say_error(cli, NCT_EXIT_USAGE, "%s", err.text)
+                   : nct_say_status(cli, &err);
     return NCT_EXIT_OK;
 }
 

@@ -23,6 +23,7 @@ typedef struct nct_knobs {
     bool r1;               /* sparse.variant */
     int64_t topk, block, window, dense_len; /* sparse.NAME; 0: the model's */
     int huge;              /* hugepages: an nct_huge_pages */
+    int head;              /* an nct_head */
     int64_t made_up_nodes; /* numa.pretend */
     int64_t cache_max;     /* bytes; 0: by the disk */
     int64_t cache_min_ms;
@@ -53,6 +54,15 @@ size_t nct_window(const nct_cli *cli, const nct_model_info *info);
  *  --rope auto looks at it, and says so if it takes the long list. A cache that memory does not suffice for goes to files
  *  with --kv-dir auto, which is said, and is refused without. */
 int nct_open_session(const nct_cli *cli, nct_engine *engine, size_t n_expected, nct_session **session);
+
+/** A batcher with -c, --rope, the knobs, --spec and files, whose folder is written to folder [n_folder] and may go
+ *  once the batcher is open; *options has the rest: n_sequences, apart, keep_prompts. */
+int nct_open_batcher(const nct_cli *cli, nct_engine *engine, char *folder, size_t n_folder,
+                     nct_batcher_options *options, nct_batcher **batcher);
+
+/** Sequences that -np asks for; 0: auto, as many as NCT_WIDTH at most. */
+int nct_take_width(const nct_cli *cli, size_t *width);
+enum { NCT_WIDTH = 8 }; /* beyond it a step takes as much longer as it does more */
 
 /** For a session that was just opened with these options and will hold so many tokens: opened anew with its cache in
  *  files, and said, if memory does not suffice and --kv-dir auto allows it; else exit 1, said, and *session is NULL. */

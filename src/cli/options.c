@@ -203,8 +203,6 @@ const nct_option nct_option_table[] = {
      .words = "a record is a conversation of its own\ntry: {\"messages\":[...]} in the record\n     noctule run --session ..."},
     {"continue", NCT_KIND_REFUSED, BATCH, "Records", NO_FIELD,
      .words = "a record is a conversation of its own\ntry: {\"messages\":[...]} in the record\n     noctule run --continue ..."},
-    {"sources", NCT_KIND_REFUSED, BATCH, "Output", NO_FIELD,
-     .words = "choices of blocks are counted for one answer at a time\ntry: noctule run --sources ..."},
     /* summaries */
     {"style", NCT_KIND_CHOICE, SUM, "Summary", FIELD(style), .help = "its form",
      .value = "abstract|bullets|tldr|outline|minutes", .standard = "abstract",
@@ -222,6 +220,9 @@ const nct_option nct_option_table[] = {
      .standard = "what fits, up to 48k", .low = 32, .high = 1e9},
     {"overlap", NCT_KIND_COUNT, SUM, "Summary", FIELD(overlap), .help = "tokens that a part repeats of the one before",
      .value = "N", .standard = "0", .high = 1e9},
+    {"parallel", NCT_KIND_TEXT, SUM, "Summary", FIELD(parallel),
+     .help = "parts answered together; auto: 8, or as many as memory holds", .shorts = "np", .value = "N|auto",
+     .standard = "auto"},
     {"plan", NCT_KIND_FLAG, SUM, "Summary", FIELD(plan), .help = "say how it would be done and how long it takes, and stop"},
     {"each", NCT_KIND_FLAG, SUM, "Summary", FIELD(each), .help = "a summary of every file", .standard = "so it is"},
     {"together", NCT_KIND_FLAG, SUM, "Summary", FIELD(together), .help = "one summary of all files"},
@@ -449,27 +450,17 @@ const nct_option nct_option_table[] = {
     {"spec", NCT_KIND_TEXT, BATCH, "Model", FIELD(spec),
      .help = "the same as for run, while a single record is being answered; several together are faster without",
      .value = "auto|off|N", .standard = "auto: as many as pays, at a loss of 1 % at most"},
-    {"drafter", NCT_KIND_CHOICE, BATCH, "Model", FIELD(drafter), .help = "who guesses with --spec",
-     .value = "auto|ngram|model|off", .standard = "auto", .words = "auto|eagle|ngram|model|off"},
-    {"draft", NCT_KIND_TEXT, BATCH, "Model", FIELD(draft), .help = "a small model with the same vocabulary, that guesses",
-     .value = "PATH"},
-    {"freq", NCT_KIND_REFUSED, BATCH, "Model", NO_FIELD,
-     .words = "a draft head reads along with a prompt, and a batch reads several at a time\ntry: --drafter ngram\n"
-              "     --draft MODEL"},
-    {"prompt-rows", NCT_KIND_REFUSED, BATCH, "Model", NO_FIELD,
-     .words = "a draft head reads along with a prompt, and a batch reads several at a time\ntry: --drafter ngram\n"
-              "     --draft MODEL"},
-    {"drafter", NCT_KIND_CHOICE, GENERATE | SPEC, "Model", FIELD(drafter),
+    {"drafter", NCT_KIND_CHOICE, ANSWER | SPEC, "Model", FIELD(drafter),
      .help = "who guesses with --spec: ngram copies what followed when the last words stood in the text before, "
              "eagle and model are --draft alone, auto is both",
      .value = "auto|eagle|ngram|model|off", .standard = "auto", .words = "auto|eagle|ngram|model|off"},
-    {"draft", NCT_KIND_TEXT, GENERATE | SPEC, "Model", FIELD(draft),
+    {"draft", NCT_KIND_TEXT, ANSWER | SPEC, "Model", FIELD(draft),
      .help = "an EAGLE or EAGLE-3 head made for the model, or a small model with the same vocabulary",
      .value = "PATH"},
-    {"freq", NCT_KIND_TEXT, GENERATE | SPEC, "Model", FIELD(freq),
+    {"freq", NCT_KIND_TEXT, ANSWER | SPEC, "Model", FIELD(freq),
      .help = "the tokens that the head of --draft scores, the most frequent first (noctule freq)",
      .value = "FILE", .standard = "the list beside it"},
-    {"prompt-rows", NCT_KIND_FLAG, GENERATE, "Model", FIELD(prompt_rows),
+    {"prompt-rows", NCT_KIND_FLAG, ANSWER, "Model", FIELD(prompt_rows),
      .help = "the head of --draft also scores the prompt's own tokens that its list lacks: names, numbers"},
     {"numa", NCT_KIND_TEXT, LOAD, "Model", FIELD(numa),
      .help = "memory nodes: one if the model fits there, left alone, node N alone, weights copied in parts "
@@ -488,8 +479,9 @@ const nct_option nct_option_table[] = {
          "only if memory would not suffice, in the folder of noctule cache",
      .value = "DIR|auto", .standard = "memory"},
     {"kv-dir", NCT_KIND_TEXT, BATCH, "Model", FIELD(kv_dir),
-     .help = "where what several prompts have in common is kept, for later batches and runs, and found", .value = "DIR",
-     .standard = "the folder of noctule cache"},
+     .help = "where what several prompts have in common is kept, for later batches and runs, and found, and where caches lie "
+             "that memory would not suffice for, which are refused otherwise. auto: these too, in the folder of noctule cache",
+     .value = "DIR|auto", .standard = "the folder of noctule cache, for what is in common"},
     {"mem", NCT_KIND_COUNT, COMPUTE, "Model", FIELD(memory),
      .help = "what weights and a cache in memory may take together; more is refused, or in files with "
              "--kv-dir auto",
@@ -506,7 +498,8 @@ const nct_option nct_option_table[] = {
      .help = "expert knobs: exact=1 (float32 throughout, for comparing), prefill.chunk=N, ctx.force=1, "
              "sparse.decide=row|prompt, sparse.variant=r2|r1, sparse.topk=N sparse.block=N sparse.window=N "
              "sparse.dense_len=N (in place of the model's settings), hugepages=auto|on|off (on copies a bundle's "
-             "weights), spec.weights=int8|stored|int4 (of a draft head in plain numbers), spec.rows=N (of its list), "
+             "weights), head=stored|int8|int4 (rounds output matrix and embedding while loading), "
+             "spec.weights=int8|stored|int4 (of a draft head in plain numbers), spec.rows=N (of its list), "
              "spec.window=N (positions it looks back), spec.residual_scale=X, spec.logit_scale=X, spec.width=N "
              "(guesses after a token, with --spec N), "
              "cache.max=SIZE (of all files kept), cache.min_ms=N (of reading a prompt that is kept)",
@@ -545,10 +538,10 @@ const nct_option nct_option_table[] = {
      .help = "short for --format json", .words = "format=json"},
     {"stats", NCT_KIND_FLAG, ANSWER, "Output", FIELD(stats),
      .help = "one line of counts and speeds on stderr", .standard = "on a terminal"},
-    {"sources", NCT_KIND_FLAG, TALK, "Output", FIELD(sources),
+    {"sources", NCT_KIND_FLAG, GENERATE | BATCH, "Output", FIELD(sources),
      .help =
          "the input's lines that block-sparse attention chose most for the answer, on stderr or in JSON; a "
-         "diagnostic"},
+         "diagnostic. sum: for each part"},
     {"logprobs", NCT_KIND_COUNT, RUN | BATCH, "Output", FIELD(logprobs),
      .help = "how likely each token was, and the N likeliest beside it, in JSON or else on stderr", .value = "N",
      .standard = "none", .low = 0, .high = 100},

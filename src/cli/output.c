@@ -81,6 +81,51 @@ static bool ends_sentence(const char *s, size_t n) {
     return false;
 }
 
+/* Bytes of a text that fit so many columns, up to a space that no "·" follows; all of it if it fits, or has no such space. */
+static size_t fitting(const char *text, size_t n, size_t columns) {
+    size_t used = 0, best = n;
+    for (size_t i = 0; i < n; i++) {
+        used += ((unsigned char)text[i] & 0xc0) != 0x80;
+        if (used > columns)
+            return best;
+        if (i && text[i] == ' ' && (i + 2 >= n || memcmp(text + i + 1, "\xc2\xb7", 2) != 0))
+            best = i;
+    }
+    return n;
+}
+
+static nct_status fold_line(const char *line, size_t n, size_t columns, size_t hang, nct_bytes *out) {
+    for (size_t room = columns; n; room = columns - hang) {
+        size_t taken = fitting(line, n, room);
+        NCT_TRY(nct_bytes_add(out, line, taken, NULL));
+        line += taken;
+        n -= taken;
+        for (; n && *line == ' '; n--)
+            line++;
+        if (n)
+            NCT_TRY(nct_bytes_printf(out, NULL, "\n%*s", (int)hang, ""));
+    }
+    return nct_bytes_add(out, "\n", 1, NULL);
+}
+
+/* The lines of the buffer, which is whole ones, as the terminal's width has them. */
+static void fold(nct_output *o) {
+    size_t columns = (size_t)nct_term_width();
+    nct_bytes folded = {0};
+    nct_status status = columns > 2 * o->hang ? NCT_OK : NCT_E_ARGUMENT;
+    for (size_t at = 0; at < o->buffer.n && status == NCT_OK;) {
+        const char *line = o->buffer.data + at, *end = memchr(line, '\n', o->buffer.n - at);
+        status = fold_line(line, (size_t)(end - line), columns, o->hang, &folded);
+        at = (size_t)(end + 1 - o->buffer.data);
+    }
+    if (status == NCT_OK) {
+        nct_bytes_reset(&o->buffer);
+        o->buffer = folded;
+    } else {
+        nct_bytes_reset(&folded);
+    }
+}
+
 bool nct_output_write(nct_output *o, const void *data, size_t n) {
     if (o->failure)
         return false;
@@ -91,6 +136,11 @@ bool nct_output_write(nct_output *o, const void *data, size_t n) {
         return false;
     }
     o->last = ((const char *)data)[n - 1];
+    bool folds = o->tty && o->folds;
+    if (folds && o->last != '\n')
+        return true; /* the line goes on */
+    if (folds)
+        fold(o);
     bool due = o->buffer.n >= FLUSH_BYTES;
     if (!due && !o->regular)
         due = o->tty || ends_sentence(data, n) || nct_clock_ns() - o->flushed_ns > FLUSH_NS;

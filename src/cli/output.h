@@ -16,6 +16,8 @@ typedef struct nct_output {
     char *path, *part; /* of -o; NULL for stdout */
     nct_bytes buffer;
     uint64_t flushed_ns;
+    bool folds;  /* on a terminal, what does not fit a line goes on in the next, `hang` columns in; else it is cut anywhere */
+    size_t hang;
     char last;   /* last byte written, 0: none */
     int failure; /* errno of the write that failed, or 0 */
 } nct_output;

@@ -286,6 +286,8 @@ static void print_text(const plan *p, nct_output *out) {
     const nct_config *c = &p->config;
     uint64_t cache = p->kv_token_bytes * (uint64_t)p->ctx, q8 = p->q8_token_bytes * (uint64_t)p->ctx,
              all = p->weight_bytes + cache;
+    out->folds = true;
+    out->hang = 9;
     nct_output_print(out, "%s · layers %s, head %s · %zu layers, width %zu\n", p->name, form_name(p->shape.layers),
                      form_name(p->shape.head), c->n_layers, c->hidden);
     nct_output_print(out, "memory   weights %s · cache of %s tokens %s, as q8 %s\n", NCT_BYTES(p->weight_bytes),

@@ -1,6 +1,7 @@
 #include "cli/progress.h"
 
 #include <stdio.h>
+#include <string.h>
 
 #include "base/clock.h"
 
@@ -27,16 +28,21 @@ static void print_eta(double seconds, char buf[32]) {
 }
 
 static void draw_bar(const nct_meter *m, uint64_t done, uint64_t total, double rate, const char *eta) {
-    enum { CELLS = 24 };
-    size_t full = (size_t)((double)done / (double)total * CELLS);
-    fprintf(stderr, "\r%s  ", m->what);
-    if (nct_term_width() >= 80)
-        for (size_t i = 0; i < CELLS; i++)
-            fputs(i < full ? "\u2501" : "\u2500", stderr);
+    enum { CELLS = 24, LEAST = 8 };
+    char text[96];
     if (m->share)
-        fprintf(stderr, "  %.0f %%  eta %s\033[K", 100 * (double)done / (double)total, eta);
+        snprintf(text, sizeof text, "%.0f %%  eta %s", 100 * (double)done / (double)total, eta);
     else
-        fprintf(stderr, "  %s/%s  %.0f t/s  eta %s\033[K", NCT_N(done), NCT_N(total), rate, eta);
+        snprintf(text, sizeof text, "%s/%s  %.0f t/s  eta %s", NCT_N(done), NCT_N(total), rate, eta);
+    int room = nct_term_width() - 1 - (int)(strlen(m->what) + strlen(text) + 4); /* a full line would wrap */
+    size_t cells = room < LEAST   ? 0
+                   : room < CELLS ? (size_t)room
+                                  : CELLS,
+           full = (size_t)((double)done / (double)total * (double)cells);
+    fprintf(stderr, "\r%s  ", m->what);
+    for (size_t i = 0; i < cells; i++)
+        fputs(i < full ? "\u2501" : "\u2500", stderr);
+    fprintf(stderr, "%s%s\033[K", cells ? "  " : "", text);
     fflush(stderr);
 }
 

@@ -399,19 +399,12 @@ static int find_logprobs(run *r) {
 
 /* With --sources: finds them, and prints them where no JSON will hold them. */
 static int show_sources(run *r) {
-    enum { MOST = 5 };
     if (!r->sources.count || r->answer.n_ids == 0 || (r->cli->args.quiet && !as_json(r) && !as_events(r)))
         return NCT_EXIT_OK;
-    void *texts = NULL;
     nct_error err = {0};
     nct_report report;
-    nct_status status = nct_alloc(&texts, r->prompt.n_parts, sizeof(nct_source_text), &err);
-    for (size_t i = 0; status == NCT_OK && i < r->prompt.n_parts; i++)
-        ((nct_source_text *)texts)[i] = nct_source_text_of(&r->prompt.part[i], &r->prompt.text);
-    if (status == NCT_OK)
-        status = nct_sources_find(&r->sources, r->engine, r->ids, r->n_ids, texts, r->prompt.n_parts, MOST,
-                                  &r->found, &r->n_found, &err);
-    nct_free(texts);
+    nct_status status = nct_sources_find_in(&r->sources, r->engine, r->ids, r->n_ids, &r->prompt, &r->found,
+                                            &r->n_found, &err);
     nct_session_report(r->session, &report);
     if (status == NCT_OK && !as_json(r) && !as_events(r))
         nct_sources_print(r->cli, r->found, r->n_found, nct_sources_any(&r->sources), report.chooses_from);
@@ -614,7 +607,7 @@ static int prepare(run *r) {
     r->options.prefix = a->assistant ? r->prefix.data : NULL;
     if (a->sources) {
         nct_error err = {0};
-        if (nct_sources_open(&r->info, r->session, &r->sources, &err) != NCT_OK)
+        if (nct_sources_open(r->cli, &r->info, (size_t)nct_session_limit(r->session), &r->sources, &err) != NCT_OK)
             return nct_say_status(r->cli, &err);
         r->options.on_choice = nct_sources_count;
         r->options.choice_context = &r->sources;

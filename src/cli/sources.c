@@ -7,14 +7,18 @@
 
 #include "base/json.h"
 #include "base/utf8.h"
+#include "cli/open.h"
 
 /* ------------------------------------------------------------------ counting */
 
-nct_status nct_sources_open(const nct_model_info *info, const nct_session *session, nct_sources *sources,
-                            nct_error *err) {
+nct_status nct_sources_open(const nct_cli *cli, const nct_model_info *info, size_t n_tokens,
+                            nct_sources *sources, nct_error *err) {
     nct_sources s = {.block = info->sparse_block_size > 0 ? (size_t)info->sparse_block_size : 64};
+    nct_knobs knobs;
     void *p = NULL;
-    s.n_blocks = (size_t)nct_session_limit(session) / s.block + 1;
+    if (nct_take_knobs(cli, &knobs) == NCT_EXIT_OK && knobs.block)
+        s.block = (size_t)knobs.block;
+    s.n_blocks = n_tokens / s.block + 1;
     NCT_TRY(nct_alloc(&p, s.n_blocks, sizeof *s.count, err));
     s.count = p;
     *sources = s;
@@ -38,15 +42,40 @@ void nct_sources_count(void *sources, const nct_choice *c) {
         atomic_fetch_add_explicit(&s->count[c->block[i]], 1, memory_order_relaxed);
 }
 
-static double count_of(const nct_sources *s, size_t block) {
-    return (double)atomic_load_explicit(&s->count[block], memory_order_relaxed);
+static uint32_t count_of(const nct_sources *s, size_t block) {
+    return atomic_load_explicit(&s->count[block], memory_order_relaxed);
 }
 
-bool nct_sources_any(const nct_sources *s) {
+uint64_t nct_sources_total(const nct_sources *s) {
+    uint64_t total = 0;
     for (size_t b = 0; b < s->n_blocks; b++)
-        if (count_of(s, b) > 0)
-            return true;
-    return false;
+        total += count_of(s, b);
+    return total;
+}
+
+bool nct_sources_any(const nct_sources *s) { return nct_sources_total(s) > 0; }
+
+nct_status nct_sources_save(const nct_sources *s, nct_bytes *out, nct_error *err) {
+    NCT_TRY(nct_bytes_printf(out, err, "%zu\n", s->block));
+    for (size_t b = 0; b < s->n_blocks; b++)
+        if (count_of(s, b))
+            NCT_TRY(nct_bytes_printf(out, err, "%zu %lu\n", b, (unsigned long)count_of(s, b)));
+    return NCT_OK;
+}
+
+bool nct_sources_load(const char *text, nct_sources *s) {
+    char *end;
+    nct_sources_clear(s);
+    if (strtoull(text, &end, 10) != s->block)
+        return false;
+    while (*end == '\n' && end[1]) {
+        size_t block = strtoull(end + 1, &end, 10);
+        uint32_t count = (uint32_t)strtoul(end, &end, 10);
+        if (block >= s->n_blocks)
+            return false;
+        atomic_init(&s->count[block], count);
+    }
+    return !*end || !end[1];
 }
 
 /* ------------------------------------------------------------------ from blocks to bytes */
@@ -153,7 +182,7 @@ static nct_status cut_block(const rendering *r, const nct_source_text *texts, si
 
 /* ------------------------------------------------------------------ from bytes to lines */
 
-static size_t line_of(const nct_source_text *t, size_t at) {
+size_t nct_source_line(const nct_source_text *t, size_t at) {
     size_t line = 1 + (at >= t->cut ? t->lines_cut : 0);
     for (const char *p = t->text, *end = t->text + at; (p = memchr(p, '\n', (size_t)(end - p))); p++)
         line++;
@@ -212,8 +241,8 @@ static nct_status join(const pieces *list, const nct_source_text *texts, double 
         }
         const nct_source_text *text = &texts[first->text];
         nct_source s = {.name = text->name, .share = weight / total};
-        s.first = line_of(text, first->from);
-        s.last = line_of(text, last->to - 1);
+        s.first = nct_source_line(text, first->from);
+        s.last = nct_source_line(text, last->to - 1);
         quote(text, best, &s);
         out[(*n)++] = s;
     }
@@ -266,6 +295,21 @@ nct_status nct_sources_find(const nct_sources *s, const nct_engine *engine, cons
     return status;
 }
 
+nct_status nct_sources_find_in(const nct_sources *s, const nct_engine *engine, const int32_t *ids,
+                               size_t n_ids, const nct_prompt *prompt, nct_source **found, size_t *n_found,
+                               nct_error *err) {
+    enum { MOST = 5 };
+    void *p = NULL;
+    NCT_TRY(nct_alloc(&p, prompt->n_parts, sizeof(nct_source_text), err));
+    nct_source_text *texts = p;
+    for (size_t i = 0; i < prompt->n_parts; i++)
+        texts[i] = nct_source_text_of(&prompt->part[i], &prompt->text);
+    nct_status status =
+        nct_sources_find(s, engine, ids, n_ids, texts, prompt->n_parts, MOST, found, n_found, err);
+    nct_free(p);
+    return status;
+}
+
 /* ------------------------------------------------------------------ showing */
 
 /* The quote up to a width, unprintable characters as spaces. */
@@ -285,29 +329,43 @@ static void add_quote(const nct_source *s, nct_bytes *out) {
     nct_bytes_add_str(out, at < s->n_quote ? "…\"" : "\"", NULL);
 }
 
-void nct_sources_print(const nct_cli *cli, const nct_source *found, size_t n_found, bool any,
-                       int chooses_from) {
-    if (n_found == 0 && any)
+void nct_sources_print_none(const nct_cli *cli, bool any, int chooses_from) {
+    if (any)
         nct_say_dim(cli, "  no sources: the blocks that were chosen lie outside the input");
-    else if (n_found == 0 && chooses_from < 0)
+    else if (chooses_from < 0)
         nct_say_dim(cli, "  no sources: attention is dense here, so all of the input was attended to");
-    else if (n_found == 0)
+    else
         nct_say_dim(cli,
                     "  no sources: attention is dense up to %s tokens, so all of the input was attended to",
                     NCT_N((uint64_t)chooses_from));
+}
+
+void nct_sources_print_lines(const nct_cli *cli, const char *indent, const nct_source *found,
+                             size_t n_found) {
     for (size_t i = 0; i < n_found; i++) {
         nct_bytes line = {0};
-        nct_bytes_printf(&line, NULL, "  %.2f  %s:%zu-%zu  ", found[i].share, found[i].name, found[i].first,
-                         found[i].last);
+        nct_bytes_printf(&line, NULL, "%s%.2f  %s:%zu-%zu  ", indent, found[i].share, found[i].name,
+                         found[i].first, found[i].last);
         add_quote(&found[i], &line);
         if (line.data)
             nct_say_dim(cli, "%s", line.data);
         nct_bytes_reset(&line);
     }
+}
+
+void nct_sources_print_label(const nct_cli *cli) {
+    nct_say_dim(cli,
+                "  (share of the blocks that attention chose while the answer was written: a diagnostic, "
+                "no proof)");
+}
+
+void nct_sources_print(const nct_cli *cli, const nct_source *found, size_t n_found, bool any,
+                       int chooses_from) {
+    nct_sources_print_lines(cli, "  ", found, n_found);
     if (n_found)
-        nct_say_dim(cli,
-                    "  (share of the blocks that attention chose while the answer was written: a diagnostic, "
-                    "no proof)");
+        nct_sources_print_label(cli);
+    else
+        nct_sources_print_none(cli, any, chooses_from);
 }
 
 nct_status nct_sources_write_json(const nct_source *found, size_t n_found, nct_bytes *out, nct_error *err) {

@@ -14,15 +14,20 @@ typedef struct nct_sources {
     _Atomic uint32_t *count; /* [n_blocks] choices */
 } nct_sources;
 
-/** Room for a session of a model. Zeroed is closed. */
-nct_status nct_sources_open(const nct_model_info *info, const nct_session *session, nct_sources *sources,
-                            nct_error *err);
+/** Room for so many tokens of a model, whose blocks -X may have given another size. Zeroed is closed. */
+nct_status nct_sources_open(const nct_cli *cli, const nct_model_info *info, size_t n_tokens,
+                            nct_sources *sources, nct_error *err);
 void nct_sources_close(nct_sources *sources);
 void nct_sources_clear(nct_sources *sources); /* nothing was counted */
 
 /** An nct_choice_fn; context is the nct_sources. */
 void nct_sources_count(void *sources, const nct_choice *choice);
 bool nct_sources_any(const nct_sources *sources);
+uint64_t nct_sources_total(const nct_sources *sources); /* choices */
+
+/** The counts as text, and back; false if it is none of such blocks. */
+nct_status nct_sources_save(const nct_sources *sources, nct_bytes *out, nct_error *err);
+bool nct_sources_load(const char *text, nct_sources *sources);
 
 /** A text that stands in the prompt, borrowed. */
 typedef struct nct_source_text {
@@ -33,6 +38,9 @@ typedef struct nct_source_text {
 
 /** The text of a part of a prompt, whose text is `all`. */
 nct_source_text nct_source_text_of(const nct_prompt_part *part, const nct_bytes *all);
+
+/** The line, from 1, that a byte of a text lies in. */
+size_t nct_source_line(const nct_source_text *text, size_t at);
 
 /** Neighbouring lines of a text. */
 typedef struct nct_source {
@@ -50,10 +58,18 @@ typedef struct nct_source {
 nct_status nct_sources_find(const nct_sources *sources, const nct_engine *engine, const int32_t *ids,
                             size_t n_ids, const nct_source_text *texts, size_t n_texts, size_t n_most,
                             nct_source **found, size_t *n_found, nct_error *err);
+/** The same of the parts of a prompt, at most five. */
+nct_status nct_sources_find_in(const nct_sources *sources, const nct_engine *engine, const int32_t *ids,
+                               size_t n_ids, const nct_prompt *prompt, nct_source **found, size_t *n_found,
+                               nct_error *err);
 
-/** Prints them on stderr, a line each, labelled; or why there are none. n_held: tokens of the session. */
+/** Prints them on stderr, a line each, labelled; or why there are none. chooses_from: of the session's report. */
 void nct_sources_print(const nct_cli *cli, const nct_source *found, size_t n_found, bool any,
                        int chooses_from);
+/** Of these, the lines alone, indented; what they are; and why there are none. */
+void nct_sources_print_lines(const nct_cli *cli, const char *indent, const nct_source *found, size_t n_found);
+void nct_sources_print_label(const nct_cli *cli);
+void nct_sources_print_none(const nct_cli *cli, bool any, int chooses_from);
 
 /** `"sources":[...]` of run --json. */
 nct_status nct_sources_write_json(const nct_source *found, size_t n_found, nct_bytes *out, nct_error *err);

@@ -19,10 +19,11 @@ enum {
     LEAST = 32,         /* tokens that a part must have room for */
 };
 
-/* A stretch of the text, and what was said about it. */
+/* A stretch of the text, and what was asked and said about it. */
 typedef struct part {
     size_t begin, end, n_tokens; /* bytes */
-    nct_bytes text;
+    size_t n_lines;              /* with --sources: that end before it */
+    nct_question asked;
 } part;
 
 /* One summary: of a file, or of all. */
@@ -30,6 +31,7 @@ typedef struct job {
     nct_sum *s;
     const char *name;
     nct_bytes text;
+    const nct_prompt *files; /* that stand in the text one behind the other; NULL: it is one */
     size_t *ends; /* [n_tokens] where each token ends, in bytes */
     size_t n_tokens;
     nct_strategy strategy;
@@ -41,7 +43,7 @@ typedef struct job {
 
 static void close_job(job *j) {
     for (size_t i = 0; i < j->n_parts; i++)
-        nct_bytes_reset(&j->part[i].text);
+        nct_question_close(&j->part[i].asked);
     nct_free(j->part);
     nct_free(j->ends);
     nct_bytes_reset(&j->text);
@@ -107,6 +109,50 @@ static nct_status cut_parts(job *j, nct_error *err) {
     return status;
 }
 
+/* The text of file i. */
+static nct_source_text file_text(const job *j, size_t i) {
+    if (j->files)
+        return nct_source_text_of(&j->files->part[i], &j->text);
+    return (nct_source_text){.name = j->name, .text = j->text.data ? j->text.data : "", .n = j->text.n};
+}
+
+static size_t n_files(const job *j) { return j->files ? j->files->n_parts : 1; }
+
+/* What a part holds of a file, with the file's lines. */
+static nct_status slice_file(const job *j, part *p, size_t i, nct_error *err) {
+    nct_source_text file = file_text(j, i), slice = {.name = file.name};
+    nct_question *q = &p->asked;
+    size_t off = (size_t)(file.text - j->text.data), from = p->begin > off ? p->begin : off,
+           to = p->end < off + file.n ? p->end : off + file.n, capacity = q->n_texts;
+    void *texts = q->texts;
+    if (from >= to)
+        return NCT_OK;
+    slice.text = j->text.data + from;
+    slice.n = to - from;
+    if (from > off) { /* the part begins within the file */
+        const nct_source_text before = {.text = j->text.data};
+        slice.lines_cut = p->n_lines - (nct_source_line(&before, off) - 1);
+    }
+    NCT_TRY(nct_grow(&texts, &capacity, q->n_texts + 1, sizeof slice, err));
+    q->texts = texts;
+    q->texts[q->n_texts++] = slice;
+    return NCT_OK;
+}
+
+/* With --sources: what parts hold of files. */
+static nct_status slice_files(job *j, nct_error *err) {
+    size_t at = 0, n_lines = 0;
+    for (size_t i = 0; i < j->n_parts; i++) {
+        part *p = &j->part[i];
+        for (; at < p->begin; at++)
+            n_lines += j->text.data[at] == '\n';
+        p->n_lines = n_lines;
+        for (size_t k = 0; k < n_files(j); k++)
+            NCT_TRY(slice_file(j, p, k, err));
+    }
+    return NCT_OK;
+}
+
 /* ------------------------------------------------------------------ planning */
 
 static int refuse_direct(const job *j) {
@@ -162,80 +208,124 @@ static int plan(job *j, size_t window) {
 
 /* ------------------------------------------------------------------ doing it */
 
-static int ask(job *j, const char *content, size_t n, const char *about, bool whole, nct_bytes *answer) {
-    nct_bytes instruction = {0};
+/* What is asked about a text; whole: the answer is the summary that was asked for. */
+static int prepare(job *j, nct_question *q, const char *content, size_t n, const char *about, bool whole) {
     nct_error err = {0};
-    bool json = j->s->show.silent;
-    int code = nct_sum_instruction(j->s->cli, about, whole, &instruction, &err) == NCT_OK
-                   ? nct_sum_ask(j->s, content, n, instruction.data, whole && !json, answer)
-                   : nct_say_status(j->s->cli, &err);
-    nct_bytes_reset(&instruction);
-    return code;
+    q->content = content;
+    q->n_content = n;
+    q->show = whole && !j->s->show.silent;
+    nct_sum_instruction(j->s->cli, about, whole, &q->instruction, &err);
+    return nct_say_status(j->s->cli, &err);
 }
 
-static void label(job *j, const char *what, size_t i, size_t n) {
-    snprintf(j->s->label, sizeof j->s->label, "%s %zu of %zu", what, i, n);
+static int ask(job *j, nct_question *q, const char *content, size_t n, const char *about, bool whole) {
+    int code = prepare(j, q, content, n, about, whole);
+    return code == NCT_EXIT_OK ? nct_sum_ask(j->s, q) : code;
 }
 
 static int map(job *j) {
+    void *p = NULL;
+    nct_error err = {0};
+    if (nct_alloc(&p, j->n_parts, sizeof(nct_question *), &err) != NCT_OK)
+        return nct_say_status(j->s->cli, &err);
+    nct_question **question = p;
     int code = NCT_EXIT_OK;
     for (size_t i = 0; i < j->n_parts && code == NCT_EXIT_OK; i++) {
         char about[96];
-        part *p = &j->part[i];
+        part *at = &j->part[i];
         snprintf(about, sizeof about, "part %zu of %zu of a longer text, which stands above,", i + 1, j->n_parts);
-        label(j, "part", i + 1, j->n_parts);
-        code = ask(j, j->text.data + p->begin, p->end - p->begin, about, false, &p->text);
+        question[i] = &at->asked;
+        code = prepare(j, question[i], j->text.data + at->begin, at->end - at->begin, about, false);
+    }
+    if (code == NCT_EXIT_OK)
+        code = nct_sum_ask_all(j->s, question, j->n_parts, "part");
+    nct_free(question);
+    return code;
+}
+
+/* Several summaries, and the one that is made of them. */
+typedef struct join {
+    nct_bytes text;
+    nct_question asked;
+} join;
+
+/* Puts as many of the summaries level [n] into a prompt as fit, from number `first` on. */
+static int gather(job *j, const nct_bytes *level, size_t n, size_t first, join *k, size_t *n_taken) {
+    nct_error err = {0};
+    int code = NCT_EXIT_OK;
+    for (*n_taken = 0; first + *n_taken < n && *n_taken < CHILDREN; ++*n_taken) {
+        const nct_bytes *one = &level[first + *n_taken];
+        size_t before = k->text.n, n_ids = 0;
+        if (nct_bytes_printf(&k->text, &err, "%sSummary of part %zu:\n%s\n", *n_taken ? "\n" : "",
+                             first + *n_taken + 1, one->data ? one->data : "") != NCT_OK)
+            return nct_say_status(j->s->cli, &err);
+        code = nct_sum_count(j->s, k->text.data, k->text.n, "", &n_ids);
+        if (code != NCT_EXIT_OK)
+            return code;
+        if (*n_taken >= 2 && n_ids > j->room) { /* two always go together, or it would not end */
+            k->text.n = before;
+            k->text.data[before] = 0;
+            break;
+        }
     }
     return code;
 }
 
-/* Summaries [0, n) become fewer, until one prompt holds them all and gives the last. */
+/* The summaries level [*n] become fewer; one: it is the last. */
+static int join_level(job *j, nct_bytes *level, size_t *n) {
+    void *joins = NULL, *questions = NULL;
+    nct_error err = {0};
+    size_t n_joins = 0, n_taken = 0;
+    if (nct_alloc(&joins, *n, sizeof(join), &err) != NCT_OK ||
+        nct_alloc(&questions, *n, sizeof(nct_question *), &err) != NCT_OK) {
+        nct_free(joins);
+        return nct_say_status(j->s->cli, &err);
+    }
+    join *k = joins;
+    nct_question **question = questions;
+    int code = NCT_EXIT_OK;
+    for (size_t i = 0; i < *n && code == NCT_EXIT_OK; i += n_taken)
+        code = gather(j, level, *n, i, &k[n_joins++], &n_taken);
+    for (size_t i = 0; i < n_joins && code == NCT_EXIT_OK; i++) {
+        question[i] = &k[i].asked;
+        code = prepare(j, question[i], k[i].text.data, k[i].text.n,
+                       "the text whose parts are summarised above, as one text and without mention of parts,",
+                       n_joins == 1);
+    }
+    snprintf(j->s->label, sizeof j->s->label, "joining");
+    if (code == NCT_EXIT_OK)
+        code =
+            n_joins == 1 ? nct_sum_ask(j->s, question[0]) : nct_sum_ask_all(j->s, question, n_joins, "join");
+    for (size_t i = 0; i < *n; i++)
+        nct_bytes_reset(&level[i]);
+    for (size_t i = 0; i < n_joins; i++) {
+        level[i] = k[i].asked.answer;
+        k[i].asked.answer = (nct_bytes){0};
+        nct_bytes_reset(&k[i].text);
+        nct_question_close(&k[i].asked);
+    }
+    *n = n_joins;
+    nct_free(joins);
+    nct_free(questions);
+    return code;
+}
+
+/* The summaries of the parts, of these, and so on. */
 static int reduce(job *j) {
     void *p = NULL;
     nct_error err = {0};
-    if (nct_alloc(&p, j->n_parts, sizeof(nct_bytes), &err) != NCT_OK)
+    size_t n = j->n_parts, n_all = n;
+    if (nct_alloc(&p, n, sizeof(nct_bytes), &err) != NCT_OK)
         return nct_say_status(j->s->cli, &err);
     nct_bytes *level = p;
-    size_t n = j->n_parts, n_all = n;
-    int code = NCT_EXIT_OK;
-    for (size_t i = 0; i < n && code == NCT_EXIT_OK; i++)
-        if (nct_bytes_add(&level[i], j->part[i].text.data, j->part[i].text.n, &err) != NCT_OK)
-            code = nct_say_status(j->s->cli, &err);
-    for (bool last = false; code == NCT_EXIT_OK && !last;) {
-        size_t n_next = 0;
-        for (size_t i = 0; i < n && code == NCT_EXIT_OK;) {
-            nct_bytes text = {0}, answer = {0};
-            size_t k = 0, n_ids = 0;
-            for (; i + k < n && k < CHILDREN && code == NCT_EXIT_OK; k++) {
-                size_t before = text.n;
-                if (nct_bytes_printf(&text, &err, "%sSummary of part %zu:\n%s\n", k ? "\n" : "", i + k + 1,
-                                     level[i + k].data ? level[i + k].data : "") != NCT_OK)
-                    code = nct_say_status(j->s->cli, &err);
-                else
-                    code = nct_sum_count(j->s, text.data, text.n, "", &n_ids);
-                if (code == NCT_EXIT_OK && k >= 2 && n_ids > j->room) { /* two always go together, or it would not end */
-                    text.n = before;
-                    text.data[before] = 0;
-                    break;
-                }
-            }
-            last = code == NCT_EXIT_OK && i == 0 && k == n;
-            label(j, "joining", n_next + 1, (n + CHILDREN - 1) / CHILDREN);
-            if (code == NCT_EXIT_OK)
-                code = ask(j, text.data, text.n, "the text whose parts are summarised above, as one text and without "
-                                                 "mention of parts,",
-                           last, &answer);
-            nct_bytes_reset(&text);
-            nct_bytes_reset(&level[n_next]);
-            for (size_t c = i; c < i + k; c++)
-                nct_bytes_reset(&level[c]);
-            level[n_next++] = answer;
-            i += k;
-        }
-        n = n_next;
-    }
-    if (n && code != NCT_EXIT_FAILURE) {
-        nct_bytes_reset(&j->summary);
+    for (size_t i = 0; i < n && err.status == NCT_OK; i++)
+        nct_bytes_add(&level[i], j->part[i].asked.answer.data, j->part[i].asked.answer.n, &err);
+    int code = nct_say_status(j->s->cli, &err);
+    do {
+        if (code == NCT_EXIT_OK)
+            code = join_level(j, level, &n);
+    } while (code == NCT_EXIT_OK && n > 1);
+    if (code == NCT_EXIT_OK) {
         j->summary = level[0];
         level[0] = (nct_bytes){0};
     }
@@ -243,6 +333,16 @@ static int reduce(job *j) {
         nct_bytes_reset(&level[i]);
     nct_free(level);
     return code;
+}
+
+static const char *text_of(const part *p) { return p->asked.answer.data ? p->asked.answer.data : ""; }
+
+/* What was said about the last part is the summary. */
+static int take_last(job *j) {
+    const part *last = &j->part[j->n_parts - 1];
+    nct_error err = {0};
+    nct_bytes_add(&j->summary, text_of(last), last->asked.answer.n, &err);
+    return nct_say_status(j->s->cli, &err);
 }
 
 /* The summary so far stands before each part. */
@@ -255,30 +355,24 @@ static int refine(job *j) {
         nct_status status = NCT_OK;
         if (i)
             status = nct_bytes_printf(&text, &err, "What came before, in short:\n%s\n\nHow it goes on:\n",
-                                      j->part[i - 1].text.data ? j->part[i - 1].text.data : "");
+                                      text_of(&j->part[i - 1]));
         if (status == NCT_OK)
             status = nct_bytes_add(&text, j->text.data + p->begin, p->end - p->begin, &err);
-        label(j, "part", i + 1, j->n_parts);
-        code = status != NCT_OK ? nct_say_status(j->s->cli, &err)
-                                : ask(j, text.data, text.n,
-                                      i ? "all of this, what came before included, as one text," : "the text above",
-                                      i + 1 == j->n_parts, &p->text);
+        snprintf(j->s->label, sizeof j->s->label, "part %zu of %zu", i + 1, j->n_parts);
+        code = status != NCT_OK
+                   ? nct_say_status(j->s->cli, &err)
+                   : ask(j, &p->asked, text.data, text.n,
+                         i ? "all of this, what came before included, as one text," : "the text above",
+                         i + 1 == j->n_parts);
         nct_bytes_reset(&text);
     }
-    const nct_bytes *last = &j->part[j->n_parts - 1].text;
-    if (code == NCT_EXIT_OK && nct_bytes_add(&j->summary, last->data ? last->data : "", last->n, &err) != NCT_OK)
-        code = nct_say_status(j->s->cli, &err);
-    return code;
+    return code == NCT_EXIT_OK ? take_last(j) : code;
 }
 
 static int direct(job *j) {
-    nct_error err = {0};
     snprintf(j->s->label, sizeof j->s->label, "reading");
-    int code = ask(j, j->text.data, j->text.n, "the text above", true, &j->summary);
-    if (code == NCT_EXIT_OK &&
-        nct_bytes_add(&j->part[0].text, j->summary.data ? j->summary.data : "", j->summary.n, &err) != NCT_OK)
-        code = nct_say_status(j->s->cli, &err);
-    return code;
+    int code = ask(j, &j->part[0].asked, j->text.data, j->text.n, "the text above", true);
+    return code == NCT_EXIT_OK ? take_last(j) : code;
 }
 
 static int work(job *j) {
@@ -301,6 +395,81 @@ static bool as_json(const nct_cli *cli) {
     return cli->args.format == NCT_FORMAT_JSON || cli->args.format == NCT_FORMAT_JSONL;
 }
 
+/* Which lines a part is, and which of them its summary rests on. */
+static nct_status write_part_sources(const nct_question *q, nct_bytes *out, nct_error *err) {
+    NCT_TRY(nct_bytes_add_str(out, ",\"covers\":[", err));
+    for (size_t i = 0; i < q->n_texts; i++) {
+        const nct_source_text *t = &q->texts[i];
+        NCT_TRY(nct_bytes_add_str(out, i ? ",{\"file\":" : "{\"file\":", err));
+        NCT_TRY(nct_json_write_string(out, t->name, strlen(t->name), err));
+        NCT_TRY(nct_bytes_printf(out, err, ",\"lines\":[%zu,%zu]}", nct_source_line(t, 0),
+                                 nct_source_line(t, t->n - 1)));
+    }
+    NCT_TRY(nct_bytes_add_str(out, "],", err));
+    return nct_sources_write_json(q->found, q->n_found, out, err);
+}
+
+/* The lines of all parts, by their share of all choices. */
+static nct_status write_sources(const job *j, nct_bytes *out, nct_error *err) {
+    enum { MOST = 5 };
+    nct_source best[MOST];
+    size_t n = 0;
+    uint64_t n_choices = 0;
+    for (size_t i = 0; i < j->n_parts; i++)
+        n_choices += j->part[i].asked.n_choices;
+    for (size_t i = 0; i < j->n_parts; i++)
+        for (size_t k = 0; k < j->part[i].asked.n_found; k++) {
+            nct_source s = j->part[i].asked.found[k];
+            s.share *= (double)j->part[i].asked.n_choices / (double)n_choices;
+            size_t at = n < MOST ? n++ : MOST;
+            for (; at && best[at - 1].share < s.share; at--)
+                if (at < MOST)
+                    best[at] = best[at - 1];
+            if (at < MOST)
+                best[at] = s;
+        }
+    NCT_TRY(nct_bytes_add_str(out, ",", err));
+    return nct_sources_write_json(best, n, out, err);
+}
+
+static void print_part_sources(const job *j, size_t i) {
+    enum { MOST = 3 };
+    const nct_cli *cli = j->s->cli;
+    const nct_question *q = &j->part[i].asked;
+    nct_bytes line = {0};
+    nct_bytes_printf(&line, NULL, "  part %zu of %zu ", i + 1, j->n_parts);
+    for (size_t k = 0; k < q->n_texts; k++)
+        nct_bytes_printf(&line, NULL, "%s %s:%zu-%zu", k ? "," : "", q->texts[k].name,
+                         nct_source_line(&q->texts[k], 0), nct_source_line(&q->texts[k], q->texts[k].n - 1));
+    if (line.data)
+        nct_say_dim(cli, "%s", line.data);
+    nct_bytes_reset(&line);
+    nct_sources_print_lines(cli, "    ", q->found, q->n_found < MOST ? q->n_found : MOST);
+}
+
+/* --sources on stderr: lines for each part. */
+static void print_sources(const job *j) {
+    const nct_cli *cli = j->s->cli;
+    bool any = false, found = false;
+    nct_report report;
+    if (cli->args.quiet)
+        return;
+    nct_session_report(j->s->session, &report);
+    for (size_t i = 0; i < j->n_parts; i++) {
+        const nct_question *q = &j->part[i].asked;
+        any = any || q->n_choices;
+        found = found || q->n_found;
+        if (j->n_parts > 1)
+            print_part_sources(j, i);
+        else
+            nct_sources_print_lines(cli, "  ", q->found, q->n_found);
+    }
+    if (found)
+        nct_sources_print_label(cli);
+    else
+        nct_sources_print_none(cli, any, report.chooses_from);
+}
+
 static nct_status write_json(const job *j, nct_bytes *out, nct_error *err) {
     const nct_sum *s = j->s;
     NCT_TRY(nct_bytes_add_str(out, "{\"file\":", err));
@@ -312,22 +481,29 @@ static nct_status write_json(const job *j, nct_bytes *out, nct_error *err) {
     NCT_TRY(nct_json_write_string(out, s->info.name, strlen(s->info.name), err));
     NCT_TRY(nct_bytes_printf(out, err,
                              ",\"quant\":\"%s\"},\"usage\":{\"prompt\":%zu,\"cached\":%zu,\"completion\":%zu,"
-                             "\"asked\":%zu,\"kept\":%zu},\"sampling\":{\"seed\":%llu,\"temp\":%g},\"parts\":[",
-                             s->info.weights, s->n_prompt, s->n_cached, s->n_completion, s->n_asked, s->n_kept,
+                             "\"asked\":%zu,\"kept\":%zu},\"parallel\":{\"sequences\":%zu,\"steps\":%llu},"
+                             "\"sampling\":{\"seed\":%llu,\"temp\":%g},\"parts\":[",
+                             s->info.weights, s->n_prompt, s->n_cached, s->n_completion, s->n_asked,
+                             s->n_kept, s->n_together ? s->n_together : 1, (unsigned long long)s->n_steps,
                              (unsigned long long)s->sampling.seed, s->sampling.temperature));
     for (size_t i = 0; i < j->n_parts; i++) {
         const part *p = &j->part[i];
         NCT_TRY(nct_bytes_printf(out, err, "%s{\"begin\":%zu,\"end\":%zu,\"tokens\":%zu,\"text\":", i ? "," : "", p->begin,
                                  p->end, p->n_tokens));
-        NCT_TRY(nct_json_write_string(out, p->text.data ? p->text.data : "", p->text.n, err));
+        NCT_TRY(nct_json_write_string(out, text_of(p), p->asked.answer.n, err));
+        if (s->cli->args.sources)
+            NCT_TRY(write_part_sources(&p->asked, out, err));
         NCT_TRY(nct_bytes_add_str(out, "}", err));
     }
-    return nct_bytes_add_str(out, "]}\n", err);
+    NCT_TRY(nct_bytes_add_str(out, "]", err));
+    if (s->cli->args.sources)
+        NCT_TRY(write_sources(j, out, err));
+    return nct_bytes_add_str(out, "}\n", err);
 }
 
 static void print_time(double seconds, char buf[32]) {
     if (seconds < 90)
-        snprintf(buf, 32, "%.0f s", seconds);
+        snprintf(buf, 32, "%.0f s", ceil(seconds));
     else if (seconds < 5400)
         snprintf(buf, 32, "%.0f min", seconds / 60);
     else
@@ -335,32 +511,37 @@ static void print_time(double seconds, char buf[32]) {
 }
 
 /* How fast this machine reads and writes with this model: a little of the text is read and gone on with. */
-static nct_status measure(const job *j, double *prefill, double *decode, nct_error *err) {
+static int measure(job *j, double *prefill, double *decode, double *together) {
     enum { READ = 256, STEPS = 8 };
     int32_t *ids = NULL, id;
     size_t n = 0, n_bytes = byte_behind(j, READ);
     nct_report r;
+    nct_error err = {0};
     nct_session *session = j->s->session;
-    NCT_TRY(nct_encode(j->s->engine, j->text.data, n_bytes, false, true, &ids, &n, err));
-    nct_status status = nct_session_feed(session, ids, n, NULL, err);
+    nct_status status = nct_encode(j->s->engine, j->text.data, n_bytes, false, true, &ids, &n, &err);
+    if (status == NCT_OK)
+        status = nct_session_feed(session, ids, n, NULL, &err);
     for (int i = 0; i < STEPS && status == NCT_OK; i++)
-        if ((status = nct_session_sample(session, &j->s->sampling, (int)n, 0, &id, err)) == NCT_OK)
-            status = nct_session_feed(session, &id, 1, NULL, err);
+        if ((status = nct_session_sample(session, &j->s->sampling, (int)n, 0, &id, &err)) == NCT_OK)
+            status = nct_session_feed(session, &id, 1, NULL, &err);
+    int code = nct_say_status(j->s->cli, &err);
+    if (code == NCT_EXIT_OK && j->s->width > 1)
+        code = nct_sum_measure(j->s, ids, n, together);
     nct_free(ids);
     nct_session_report(session, &r);
     *prefill = nct_rate(r.n_prefill, r.prefill_s);
     *decode = nct_rate(r.n_decode, r.decode_s);
-    return status;
+    return code;
 }
 
-static int print_plan(const job *j) {
+static int print_plan(job *j) {
     nct_sum *s = j->s;
     nct_output *o = &s->show.output;
-    nct_error err = {0};
-    double prefill = 0, decode = 0;
+    double prefill = 0, decode = 0, together = 0;
     size_t least = SIZE_MAX, most = 0, n_levels = 0, n_asked = j->n_parts, n_read = j->n_tokens;
-    if (j->text.n && measure(j, &prefill, &decode, &err) != NCT_OK)
-        return nct_say_status(s->cli, &err);
+    int code = j->text.n ? measure(j, &prefill, &decode, &together) : NCT_EXIT_OK;
+    if (code != NCT_EXIT_OK)
+        return code;
     for (size_t i = 0; i < j->n_parts; i++) {
         least = j->part[i].n_tokens < least ? j->part[i].n_tokens : least;
         most = j->part[i].n_tokens > most ? j->part[i].n_tokens : most;
@@ -379,16 +560,22 @@ static int print_plan(const job *j) {
     if (j->strategy != NCT_SUM_DIRECT)
         nct_output_print(o, "  structure: %zu part%s (%s to %s tokens)", j->n_parts, j->n_parts == 1 ? "" : "s", NCT_N(least),
                          NCT_N(most));
+    if (s->width > 1)
+        nct_output_print(o, ", %zu at once", s->width);
     if (n_levels)
         nct_output_print(o, ", then %zu level%s of joining", n_levels, n_levels == 1 ? "" : "s");
     if (j->strategy != NCT_SUM_DIRECT)
         nct_output_print(o, "\n");
     char longest[32], reading[32];
+    size_t n_together = s->width > 1 ? j->n_parts : 0; /* levels of joining are few */
     print_time(prefill > 0 ? (double)n_read / prefill : 0, reading);
-    print_time(decode > 0 ? (double)(n_asked * s->max_tokens) / decode : 0, longest);
-    nct_output_print(o, "  estimate: reading %s, writing at most %s, KV %s    (measured with a little of the text)\n",
-                     reading, longest,
-                     NCT_BYTES(nct_session_cache_bytes(s->session, (most ? most : j->n_tokens) + s->max_tokens)));
+    double writing = decode > 0 ? (double)((n_asked - n_together) * s->max_tokens) / decode : 0;
+    writing += together > 0 ? (double)(n_together * s->max_tokens) / together : 0;
+    print_time(writing, longest);
+    nct_output_print(o, "  estimate: reading %s, writing at most %s, KV %s  (measured here)\n", reading,
+                     longest,
+                     NCT_BYTES(s->width * nct_session_cache_bytes(s->session, (most ? most : j->n_tokens) +
+                                                                                  s->max_tokens)));
     return NCT_EXIT_OK;
 }
 
@@ -421,10 +608,36 @@ static nct_status expand(const char *pattern, const char *path, nct_bytes *out, 
 static void tell_stopped(const job *j, int code) {
     if (code < NCT_EXIT_INTERRUPT && *nct_signals_flag() != SIGALRM)
         return;
-    nct_say_warning(j->s->cli, "%s after %zu answer%s; %s", *nct_signals_flag() == SIGALRM ? "the time is up" : "stopped",
-                    j->s->n_asked ? j->s->n_asked - 1 : 0, j->s->n_asked == 2 ? "" : "s",
-                    j->s->cli->args.cache > 0 ? "with --cache none was kept"
-                                              : "the same command goes on from there");
+    nct_say_warning(
+        j->s->cli, "%s after %zu answer%s; %s", *nct_signals_flag() == SIGALRM ? "the time is up" : "stopped",
+        j->s->n_asked, j->s->n_asked == 1 ? "" : "s",
+        j->s->cli->args.cache > 0 ? "with --cache none was kept" : "the same command goes on from there");
+}
+
+/* How many parts are answered together: what -np says, what there are, and what memory holds. */
+static int choose_width(job *j, size_t window) {
+    nct_sum *s = j->s;
+    nct_knobs knobs;
+    size_t longest = s->n_expected, joined = CHILDREN * s->max_tokens + window - j->room;
+    if (j->n_parts > CHILDREN && joined > longest) /* several are made together */
+        longest = joined < window ? joined : window;
+    uint64_t each = nct_session_cache_bytes(s->session, longest), room = nct_cache_room(s->cli, &s->info);
+    int code = nct_take_width(s->cli, &s->width);
+    if (code == NCT_EXIT_OK)
+        code = nct_take_knobs(s->cli, &knobs);
+    if (code != NCT_EXIT_OK)
+        return code;
+    const char *alone = nct_session_is_mapped(s->session) ? "a cache in files is one"
+                        : knobs.decide_by_prompt ? "with sparse.decide=prompt a prompt is read as a whole"
+                                                 : NULL;
+    if (alone && s->width > 1)
+        nct_say_warning(s->cli, "-np %s: %s; parts are answered one after another", s->cli->args.parallel,
+                        alone);
+    size_t most = s->width ? s->width : NCT_WIDTH, n = j->strategy == NCT_SUM_MAP_REDUCE ? j->n_parts : 1;
+    n = n < most ? n : most;
+    n = room / each < n ? (size_t)(room / each) : n;
+    s->width = alone || n < 1 ? 1 : n;
+    return NCT_EXIT_OK;
 }
 
 static int open_session(job *j, size_t window) {
@@ -441,8 +654,18 @@ static int open_session(job *j, size_t window) {
     size_t n = largest + (window - j->room);
     if (j->strategy == NCT_SUM_REFINE)
         n += s->max_tokens;
+    s->n_expected = n < window ? n : window;
     s->sampling.seed = a->seed == NCT_UNSET ? s->sampling.seed : (uint64_t)a->seed;
-    return nct_open_session(s->cli, s->engine, n < window ? n : window, &s->session);
+    int code = nct_open_session(s->cli, s->engine, s->n_expected, &s->session);
+    if (code == NCT_EXIT_OK)
+        code = choose_width(j, window);
+    if (code != NCT_EXIT_OK || !a->sources || a->plan)
+        return code;
+    nct_error err = {0};
+    nct_sources_close(&s->sources);
+    if (nct_sources_open(s->cli, &s->info, (size_t)nct_session_limit(s->session), &s->sources, &err) == NCT_OK)
+        slice_files(j, &err);
+    return nct_say_status(s->cli, &err);
 }
 
 /* Without --seed, one that follows from the text: so the same command goes on where it was stopped. */
@@ -454,15 +677,34 @@ static void take_seed(nct_sum *s, const nct_bytes *text) {
     s->sampling.seed = nct_le32(digest);
 }
 
-static int summarise(nct_sum *s, const char *name, nct_bytes *text, const char *output, bool header) {
-    job j = {.s = s, .name = name, .text = *text};
+static void print_stats(const nct_sum *s, const char *name) {
+    nct_bytes line = {0};
+    nct_bytes_printf(&line, NULL, "%s: %zu answer%s", name, s->n_asked, s->n_asked == 1 ? "" : "s");
+    if (s->n_kept)
+        nct_bytes_printf(&line, NULL, ", %zu kept before", s->n_kept);
+    if (s->n_together)
+        nct_bytes_printf(&line, NULL, ", up to %zu at once", s->n_together);
+    nct_bytes_printf(&line, NULL, " · %s in", NCT_N(s->n_prompt));
+    if (s->n_cached)
+        nct_bytes_printf(&line, NULL, " (%s cached)", NCT_N(s->n_cached));
+    nct_bytes_printf(&line, NULL, " · %s out", NCT_N(s->n_completion));
+    if (line.data)
+        nct_say_dim(s->cli, "%s", line.data);
+    nct_bytes_reset(&line);
+}
+
+/* files: those that stand in the text, or NULL. */
+static int summarise(nct_sum *s, const char *name, nct_bytes *text, const nct_prompt *files,
+                     const char *output, bool header) {
+    job j = {.s = s, .name = name, .text = *text, .files = files};
     const nct_cli *cli = s->cli;
     nct_error err = {0};
     size_t window = nct_window(cli, &s->info);
     *text = (nct_bytes){0};
     if (cli->args.ctx != NCT_UNSET && (size_t)cli->args.ctx < window)
         window = (size_t)cli->args.ctx;
-    s->n_prompt = s->n_cached = s->n_completion = s->n_asked = s->n_kept = 0;
+    s->n_prompt = s->n_cached = s->n_completion = s->n_asked = s->n_kept = s->n_together = 0;
+    s->n_steps = 0;
     take_seed(s, &j.text);
     int code = plan(&j, window);
     if (code == NCT_EXIT_OK)
@@ -483,21 +725,24 @@ static int summarise(nct_sum *s, const char *name, nct_bytes *text, const char *
             if (err.status != NCT_OK)
                 code = nct_say_status(cli, &err);
             tell_stopped(&j, code);
+            if (cli->args.sources && !s->show.silent && code == NCT_EXIT_OK)
+                print_sources(&j);
         }
         if (s->cli->args.stats)
-            nct_say_dim(cli, "%s: %zu answers, %zu of them kept before · %s in (%s cached) · %s out", name, s->n_asked,
-                        s->n_kept, NCT_N(s->n_prompt), NCT_N(s->n_cached), NCT_N(s->n_completion));
+            print_stats(s, name);
         code = nct_output_close(&s->show.output, code);
     }
     if (s->session)
         nct_session_keep(s->session, nct_session_length(s->session));
+    nct_batcher_close(s->batcher);
+    s->batcher = NULL;
     close_job(&j);
     return code;
 }
 
 static int check(const nct_cli *cli, const nct_list *paths) {
     const nct_args *a = &cli->args;
-    size_t n_words;
+    size_t n_words, width;
     if (!nct_sum_words(cli, &n_words))
         return nct_say_error(cli, NCT_EXIT_USAGE, "--length is short, medium, long or a number of words such as 120w, "
                                                   "not '%.40s'", a->sum_length);
@@ -509,7 +754,7 @@ static int check(const nct_cli *cli, const nct_list *paths) {
                                                   "try: -o '{dir}/{stem}.sum.md'\n     --together", a->output, paths->n);
     if (paths->n == 0 && cli->term.in_tty)
         return nct_say_error(cli, NCT_EXIT_USAGE, "nothing to summarise\ntry: noctule sum FILE\n     ... | noctule sum");
-    return NCT_EXIT_OK;
+    return nct_take_width(cli, &width);
 }
 
 static int open_all(nct_sum *s) {
@@ -539,7 +784,7 @@ static int go_through(nct_sum *s, const nct_list *paths) {
         nct_prompt all = {0};
         code = nct_prompt_add_files(cli, &all, paths);
         if (code == NCT_EXIT_OK)
-            code = summarise(s, "all files", &all.text, cli->args.output, false);
+            code = summarise(s, "all files", &all.text, &all, cli->args.output, false);
         nct_prompt_close(&all);
         return code;
     }
@@ -553,7 +798,8 @@ static int go_through(nct_sum *s, const nct_list *paths) {
         if (code == NCT_EXIT_OK && cli->args.output && expand(cli->args.output, name, &output, &err) != NCT_OK)
             code = nct_say_status(cli, &err);
         if (code == NCT_EXIT_OK)
-            code = summarise(s, name, &text, cli->args.output ? output.data : NULL, n > 1 && !cli->args.output);
+            code = summarise(s, name, &text, NULL, cli->args.output ? output.data : NULL,
+                             n > 1 && !cli->args.output);
         nct_bytes_reset(&text);
         nct_bytes_reset(&output);
     }
@@ -578,6 +824,7 @@ int nct_sum_main(nct_cli *cli) {
         nct_signals_alarm(0);
     }
     nct_show_close(&s.show);
+    nct_sources_close(&s.sources);
     nct_talk_close(&s.talk);
     nct_free(s.bias);
     nct_session_close(s.session);

@@ -6,6 +6,7 @@
 
 #include "cli/open.h"
 #include "cli/show.h"
+#include "cli/sources.h"
 #include "cli/talk.h"
 
 typedef enum nct_strategy { NCT_SUM_AUTO, NCT_SUM_DIRECT, NCT_SUM_MAP_REDUCE, NCT_SUM_REFINE } nct_strategy;
@@ -19,15 +20,45 @@ typedef struct nct_sum {
     nct_sampling sampling;
     void *bias;
     nct_show show;
+    nct_sources sources; /* with --sources: of the answer at hand */
     size_t max_tokens; /* of an answer */
+    size_t n_expected; /* tokens that a session holds at most */
+    size_t width;      /* answers written together, at most; 1: one after another, in the session */
+    nct_batcher *batcher; /* of several; NULL until there are some */
     char label[64];    /* of the progress shown */
     /* what was done */
     size_t n_prompt, n_cached, n_completion, n_asked, n_kept; /* asked: answers; of these, kept ones that were found */
+    size_t n_together;                                        /* the most that were written together */
+    uint64_t n_steps;                                         /* of them */
 } nct_sum;
 
-/** Asks for one text about another, which stands before the instruction; streams to the output with `show`. An answer
- *  that was kept is taken instead. *answer is replaced. Returns an nct_exit; a signal is 128 + its number. */
-int nct_sum_ask(nct_sum *sum, const char *content, size_t n, const char *instruction, bool show, nct_bytes *answer);
+/** A text, what is asked about it, and what came of it. */
+typedef struct nct_question {
+    const char *content; /* [n_content] borrowed */
+    size_t n_content;
+    nct_bytes instruction; /* stands behind it */
+    bool show;             /* the answer goes to the output, on a terminal as it comes */
+    nct_source_text
+        *texts; /* [n_texts] with --sources: what the content holds of files; none: nothing is counted */
+    size_t n_texts;
+    nct_bytes answer;
+    nct_source *found; /* [n_found] lines of the texts that were looked at most .. */
+    size_t n_found;
+    uint64_t n_choices; /* .. of so many choices */
+} nct_question;
+
+void nct_question_close(nct_question *question);
+
+/** Gives a question its answer, or the one that was kept. Returns an nct_exit; a signal is 128 + its number, and the
+ *  answer is then what there is. */
+int nct_sum_ask(nct_sum *sum, nct_question *question);
+
+/** The same for n questions of which none needs another's answer, nor shows its own: up to `width` of them are answered
+ *  together, each as it would be alone. question [n] is put in another order. `what` one of them is: "part". */
+int nct_sum_ask_all(nct_sum *sum, nct_question **question, size_t n, const char *what);
+
+/** How fast `width` answers to the prompt ids are written together, tokens a second: measured. Returns an nct_exit. */
+int nct_sum_measure(nct_sum *sum, const int32_t *ids, size_t n_ids, double *rate);
 
 /** Tokens of such a prompt. */
 int nct_sum_count(nct_sum *sum, const char *content, size_t n, const char *instruction, size_t *n_ids);

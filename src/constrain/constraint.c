@@ -68,6 +68,8 @@ static nct_status make(nct_constraint *c, const uint64_t *banned, uint32_t root,
     c->n_words = (p->n_vocab + 63) / 64;
     NCT_TRY(nct_alloc(&q, c->n_words, sizeof *c->mask, err));
     c->mask = q;
+    NCT_TRY(nct_alloc(&q, c->n_words, sizeof *c->part, err));
+    c->part = q;
     if (banned) {
         NCT_TRY(nct_alloc(&q, c->n_words, sizeof *c->banned, err));
         c->banned = q;
@@ -121,11 +123,13 @@ void nct_constraint_close(nct_constraint *c) {
     nct_free(c->view);
     nct_free(c->banned);
     nct_free(c->mask);
+    nct_free(c->part);
     nct_free(c->at);
     nct_free(c->count);
     nct_free(c->behind);
     nct_free(c->found);
     nct_free(c->leave);
+    nct_free(c->todo);
     nct_free(c->stack);
     nct_free(c);
 }

@@ -3,8 +3,9 @@
  *  Which tokens may follow is a function of the set that the text so far leads to (states.h), of the tokens that are
  *  left, and of nothing else. It is found in two steps, each kept. With holes for frames, one walk over the tree of
  *  pieces finds for every token where it leads, or at which node of the tree it leaves the rules at hand; that is the
- *  expensive part, and the same for a string in every object (`shape`). In a context, holes are filled, and the few
- *  tokens that leave are followed on (`view`). A mask then leaves out what could not be completed in time.
+ *  expensive part, and the same for a string in every object (`shape`). In a context, holes are filled, and the
+ *  tokens that leave are followed on: few by a walk, many (those that begin with a space) by the shape of where they go
+ *  on, below the node at which they left (`view`). A mask then leaves out what could not be completed in time.
  *
  *  Fewest tokens: of the shortest text from a set, the lowest of equals, cut into as few tokens as can be. That is an
  *  upper bound with a witness: the first token of that cut leads to a set whose bound is one less. So whoever begins
@@ -24,9 +25,12 @@ typedef struct nct_found {
     uint32_t set;
 } nct_found;
 
-/** What was found of a set with holes. Tokens of class k: token[first[k] .. first[k + 1]), which lead to set[k].
+/** What was found of a set with holes, of the tokens below a node of the tree of pieces. Tokens of class k:
+ *  token[first[k] .. first[k + 1]), which lead to set[k].
  *  Or of the units of a repetition (view.c): a class is so many units and a place in the next, and has no set. */
 typedef struct nct_shape {
+    uint32_t top;  /* the node; 0: all tokens */
+    uint32_t next; /* of the same set, or the same units: a shape with another top, or NCT_UNKNOWN */
     uint64_t *bits;
     int32_t *token;
     uint32_t *first, *set;
@@ -44,10 +48,16 @@ typedef struct nct_shape {
 } nct_shape;
 
 /** The same in a context. */
-typedef struct nct_view {
+typedef struct nct_view_part {
     uint32_t shape;
-    uint32_t *set;    /* [n_classes] */
-    nct_found *found; /* tokens that left */
+    uint32_t *set; /* [n_classes] */
+} nct_view_part;
+
+/** Where all tokens lead from a set. A token may be there more than once, where it can be read in several ways. */
+typedef struct nct_view {
+    nct_view_part *part; /* [n_parts] */
+    size_t n_parts, parts_capacity;
+    nct_found *found; /* [n_found] the others */
     size_t n_found;
     bool cut;
 } nct_view;
@@ -69,6 +79,7 @@ struct nct_constraint {
     size_t n_bytes; /* of shapes and views */
     uint32_t epoch; /* of set numbers */
     uint64_t *mask; /* [n_words] the last one given out */
+    uint64_t *part; /* [n_words] what one shape adds to it */
     nct_error fault;
     /* of a walk */
     uint32_t *at, *count; /* [longest + 1] sets by depth, units by depth */
@@ -79,6 +90,8 @@ struct nct_constraint {
     size_t n_found, found_capacity;
     struct nct_leave *leave;
     size_t n_leaves, leaves_capacity;
+    struct nct_leave *todo; /* to: a set, from which the tokens below the node are still to be looked at */
+    size_t n_todo, todo_capacity;
     uint32_t *stack;
     size_t n_stack, stack_capacity;
     uint32_t mark;

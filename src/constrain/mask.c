@@ -107,16 +107,29 @@ static void leave_out(uint64_t *mask, const nct_shape *s, size_t class) {
         nct_bit_clear(mask, s->token[i]);
 }
 
+/* A token is left out of a shape's part alone: what is read in another way too may still be allowed in that one. */
+static void add_part(nct_constraint *c, uint32_t set, const nct_view_part *part, size_t n_left) {
+    const nct_shape *s = &c->shape[part->shape];
+    const uint64_t *bits = s->bits;
+    for (size_t i = 0; i < s->n_classes; i++) {
+        if (may_enter(c, set, part->set[i], n_left))
+            continue;
+        if (bits == s->bits)
+            bits = memcpy(c->part, s->bits, c->n_words * sizeof *bits);
+        leave_out(c->part, s, i);
+    }
+    for (size_t i = 0; i < c->n_words; i++)
+        c->mask[i] |= bits[i];
+}
+
 uint64_t *nct_constraint_mask(nct_constraint *c, uint32_t set, size_t n_left) {
     const nct_view *v = nct_constraint_view(c, set);
     int32_t token;
     if (!v || n_left == 0)
         return NULL;
-    const nct_shape *s = &c->shape[v->shape];
-    memcpy(c->mask, s->bits, c->n_words * sizeof *c->mask);
-    for (size_t i = 0; i < s->n_classes; i++)
-        if (!may_enter(c, set, v->set[i], n_left - 1))
-            leave_out(c->mask, s, i);
+    memset(c->mask, 0, c->n_words * sizeof *c->mask);
+    for (size_t i = 0; i < v->n_parts; i++)
+        add_part(c, set, &v->part[i], n_left - 1);
     for (size_t i = 0; i < v->n_found; i++)
         if (may_enter(c, set, v->found[i].set, n_left - 1))
             nct_bit_set(c->mask, v->found[i].token);
@@ -164,9 +177,11 @@ static void try_step(nct_constraint *c, steps *s, uint32_t from, nct_found to, s
 
 static void try_steps(nct_constraint *c, steps *s, uint32_t from, size_t n_left) {
     const nct_view *v = nct_constraint_view(c, s->step[from].set);
-    const nct_shape *shape = v ? &c->shape[v->shape] : NULL;
-    for (size_t i = 0; v && i < shape->n_classes; i++)
-        try_step(c, s, from, (nct_found){shape->token[shape->first[i]], v->set[i]}, n_left);
+    for (size_t k = 0; v && k < v->n_parts; k++) {
+        const nct_shape *shape = &c->shape[v->part[k].shape];
+        for (size_t i = 0; i < shape->n_classes; i++)
+            try_step(c, s, from, (nct_found){shape->token[shape->first[i]], v->part[k].set[i]}, n_left);
+    }
     for (size_t i = 0; v && i < v->n_found; i++)
         try_step(c, s, from, v->found[i], n_left);
 }

@@ -6,11 +6,10 @@
 #include "base/pages.h"
 #include "engine/alone.h"
 #include "engine/identity.h"
+#include "engine/pace.h"
 #include "engine/session.h"
 
 enum {
-    SLICE = 128,        /* prompt rows beside answers: an answer waits for no more than these .. */
-    SLICE_LEAST = 16,   /* .. or, where much is held and attending takes longer than the rest, for fewer */
     WORTH_WAITING = 64, /* tokens that another sequence is about to compute */
     WORTH_LOOKING = 256 /* tokens that files may hold, or may be to hold */
 };
@@ -18,9 +17,11 @@ enum {
 struct sequence {
     bool active, begun; /* begun: what others hold of its prompt was copied */
     nct_sequence what;
-    nct_cache cache; /* of the sequence before, while it is not active */
+    nct_attend_options attend; /* the batcher's, and who is told */
+    nct_cache cache;           /* of the sequence before, while it is not active */
     const nct_rope *rope;
     nct_store *store; /* of files for this table; NULL: none */
+    bool mapped;      /* they are the cache's own, instead of memory */
     const nct_rope *store_rope;
     size_t n_kept; /* tokens at the beginning that files are known to hold */
     size_t limit;
@@ -41,14 +42,20 @@ struct nct_batcher {
     nct_session_options options;
     nct_attend_options attend;
     nct_work work;
-    size_t chunk, slice;
+    size_t chunk, slice; /* prompt rows of a step, at most: where nobody answers, beside answers */
+    bool paced;          /* beside answers no more than `pace` gives room for */
+    nct_pace pace;
+    double owed;               /* to the oldest prompt of steps before: less than a row */
     bool apart;                /* sequences share nothing */
+    bool keep_prompts;
     struct sequence *sequence; /* [n] */
     size_t n, n_active;
     float *logits; /* [n][n_vocab] */
     uint64_t n_added;
     char *folder;     /* of files, or NULL */
+    bool keeps;       /* there is kept and found what others hold too */
     nct_alone *alone; /* who guesses for a sequence that has nobody beside it; NULL: nobody */
+    float *taps;      /* [chunk + n][NCT_TAPS][hidden] where they read along with those */
     nct_batcher_report report;
 };
 
@@ -74,29 +81,76 @@ static nct_status open_sequences(nct_batcher *g, size_t limit, nct_error *err) {
     g->logits = p;
     for (size_t i = 0; i < g->n; i++)
         NCT_TRY(open_sequence(g, limit, &g->sequence[i], err));
-    NCT_TRY(nct_work_open(&g->engine->model, &g->attend, &g->sequence[0].cache,
-                          (g->chunk > g->slice ? g->chunk : g->slice) + g->n, nct_pool_size(g->engine->pool),
-                          &g->work, err));
+    NCT_TRY(nct_work_open(&g->engine->model, &g->attend, &g->sequence[0].cache, g->chunk + g->n,
+                          nct_pool_size(g->engine->pool), &g->work, err));
     nct_pages_advise(g->work.arena.data, g->work.arena.n_bytes, g->engine->huge);
     return NCT_OK;
 }
 
-/* Files of pages for sequences of a table. In rare cases another one than the last sequence's: its cache begins anew. */
-static nct_status open_store(nct_batcher *g, struct sequence *s, const nct_rope *rope, nct_error *err) {
-    const nct_session_options *o = &g->options;
-    if (!g->folder || s->store_rope == rope)
-        return NCT_OK;
+static void close_store(struct sequence *s) {
     nct_store_close(s->store, NULL);
     s->store = NULL;
     s->store_rope = NULL;
+}
+
+/* Gives back what a place holds, files too. */
+static void clear(struct sequence *s) {
     s->cache.length = s->n_kept = 0;
+    if (s->mapped) {
+        close_store(s);
+        if (s->cache.n_committed)
+            nct_pages_unmap(s->cache.pages, 0, s->cache.n_committed * s->cache.page_bytes);
+        s->cache.n_committed = 0;
+        s->mapped = false;
+        return;
+    }
+    if (s->store)
+        nct_store_cut(s->store);
     nct_cache_trim(&s->cache, 0);
-    nct_store_options options = nct_session_files(o, o->keep);
+}
+
+/* Files of pages for sequences of a table: beside a cache in memory, or its own. Where the place had others, which is
+ * rare, its cache begins anew. */
+static nct_status open_store(nct_batcher *g, struct sequence *s, const nct_rope *rope, bool mapped,
+                             nct_error *err) {
+    const nct_session_options *o = &g->options;
+    if (s->mapped != mapped || (s->store && s->store_rope != rope)) {
+        clear(s);
+        close_store(s);
+    }
+    if (s->store || (!mapped && !g->keeps))
+        return NCT_OK;
+    nct_store_options options = nct_session_files(o, g->keeps ? o->keep : NCT_KEEP_OFF);
     options.folder = g->folder; /* o's is borrowed for the opening */
-    options.when_asked = true;
+    options.when_asked = !g->keep_prompts;
+    options.mapped = mapped;
+    options.write = options.write && !mapped; /* nobody asked for whole documents to be kept */
     NCT_TRY(nct_page_identity(g->engine, rope, &g->attend.sparse, &s->cache, &options.identity, err));
     NCT_TRY(nct_store_open(&options, &s->cache, g->engine->pool, &s->store, err));
     s->store_rope = rope;
+    s->mapped = mapped;
+    return NCT_OK;
+}
+
+/* A row of a prompt behind so many tokens. */
+static nct_load load_of(const nct_batcher *g, size_t seen) {
+    const nct_config *c = &g->engine->model.config;
+    const nct_sparse *sparse = &g->attend.sparse;
+    double heads = (double)(c->n_heads * c->head_dim), kv = (double)(c->n_kv_heads * c->head_dim);
+    if (sparse->enabled && seen > nct_sparse_chooses_from(sparse))
+        seen = sparse->budget * sparse->block;
+    return (nct_load){.weights = (double)c->hidden * (2 * heads + 2 * kv + 3 * (double)c->intermediate),
+                      .attention = 2 * heads * (double)seen};
+}
+
+static nct_status open_alone(nct_batcher *g, nct_error *err) {
+    void *p = NULL;
+    NCT_TRY(nct_alone_open(g->engine, &g->options, &g->alone, err));
+    if (g->alone && nct_alone_reads(g->alone) == NCT_ROW_TAPS) {
+        NCT_TRY(
+            nct_alloc(&p, g->work.rows * NCT_TAPS * g->engine->model.config.hidden, sizeof *g->taps, err));
+        g->taps = p;
+    }
     return NCT_OK;
 }
 
@@ -112,7 +166,8 @@ nct_status nct_batcher_open(nct_engine *engine, const nct_batcher_options *o, nc
         return nct_fail(err, NCT_E_ARGUMENT,
                         "a prompt cannot decide as a whole where sequences share what they have in common");
     if (o->session.kv_mapped)
-        return nct_fail(err, NCT_E_ARGUMENT, "caches of several sequences lie in memory");
+        return nct_fail(err, NCT_E_ARGUMENT,
+                        "each of several sequences says itself whether its cache lies in files");
     most.n_expected = INT32_MAX; /* the longer table, where there is one */
     NCT_TRY(nct_session_settle(engine, &o->session, &terms, err));
     NCT_TRY(nct_session_settle(engine, &most, &longest, err));
@@ -122,16 +177,18 @@ nct_status nct_batcher_open(nct_engine *engine, const nct_batcher_options *o, nc
     g->engine = engine;
     g->options = o->session;
     g->apart = o->apart;
+    g->keep_prompts = o->keep_prompts;
     g->attend.sparse = terms.sparse;
     g->n = (size_t)o->n_sequences;
     g->chunk = longest.chunk;
-    g->slice = o->slice ? (size_t)o->slice : SLICE;
-    if (g->slice > g->chunk)
-        g->slice = g->chunk;
+    g->paced = o->slice == 0;
+    g->slice = !g->paced && (size_t)o->slice < g->chunk ? (size_t)o->slice : g->chunk;
+    nct_pace_init(&g->pace, load_of(g, 0));
     nct_status status = open_sequences(g, longest.limit, err);
     if (status == NCT_OK)
-        status = nct_alone_open(engine, &o->session, &g->alone, err);
-    if (status == NCT_OK && o->session.kv_folder && o->session.keep != NCT_KEEP_OFF && !o->apart)
+        status = open_alone(g, err);
+    g->keeps = o->session.kv_folder && o->session.keep != NCT_KEEP_OFF && !o->apart;
+    if (status == NCT_OK && o->session.kv_folder)
         status = nct_copy_string(&g->folder, o->session.kv_folder, strlen(o->session.kv_folder), err);
     if (status != NCT_OK) {
         nct_batcher_close(g);
@@ -153,6 +210,7 @@ void nct_batcher_close(nct_batcher *g) {
     nct_work_close(&g->work);
     nct_free(g->sequence);
     nct_free(g->logits);
+    nct_free(g->taps);
     nct_free(g->folder);
     nct_alone_close(g->alone);
     nct_free(g);
@@ -218,6 +276,12 @@ static struct sequence *find_place(nct_batcher *g, const nct_sequence *what, con
     return best;
 }
 
+static void tell_choice(void *context, const nct_selected *selected) {
+    const struct sequence *s = context;
+    nct_choice choice = nct_choice_of(selected);
+    s->what.on_choice(s->what.context, &choice);
+}
+
 nct_status nct_batcher_add(nct_batcher *g, const nct_sequence *what, int *number, nct_error *err) {
     const nct_model *model = &g->engine->model;
     nct_session_options o = g->options;
@@ -231,6 +295,8 @@ nct_status nct_batcher_add(nct_batcher *g, const nct_sequence *what, int *number
         if (what->ids[i] < 0 || (size_t)what->ids[i] >= model->config.n_vocab)
             return nct_fail(err, NCT_E_ARGUMENT, "token id %d at %zu is outside the vocabulary of %zu",
                             what->ids[i], i, model->config.n_vocab);
+    if (what->in_files && !g->folder)
+        return nct_fail(err, NCT_E_ARGUMENT, "there is no folder for a cache in files");
     NCT_TRY(nct_sampling_check(&what->sampling, model->config.n_vocab, err));
     o.n_expected = what->n_expected;
     NCT_TRY(nct_session_settle(g->engine, &o, &terms, err));
@@ -239,7 +305,7 @@ nct_status nct_batcher_add(nct_batcher *g, const nct_sequence *what, int *number
                         terms.limit);
     const nct_rope *rope = terms.is_long ? &model->long_rope : &model->rope;
     struct sequence *s = find_place(g, what, rope);
-    NCT_TRY(open_store(g, s, rope, err));
+    NCT_TRY(open_store(g, s, rope, what->in_files, err));
     void *tokens = s->tokens;
     NCT_TRY(nct_grow(&tokens, &s->capacity, what->n_ids + 1, sizeof *s->tokens, err));
     s->tokens = tokens;
@@ -252,11 +318,18 @@ nct_status nct_batcher_add(nct_batcher *g, const nct_sequence *what, int *number
         nct_store_cut(s->store);
         nct_store_begin(s->store);
     }
-    nct_cache_trim(&s->cache, what->n_ids);
+    if (!s->mapped)
+        nct_cache_trim(&s->cache, what->n_ids);
     s->active = true;
     s->begun = false;
     s->what = *what;
     s->what.ids = NULL;
+    s->attend = g->attend;
+    if (what->on_choice) {
+        s->attend.seen = tell_choice;
+        s->attend.seen_from = what->choices_from > 0 ? (size_t)what->choices_from : 0;
+        s->attend.context = s;
+    }
     s->rope = rope;
     s->limit = terms.limit;
     s->n_tokens = what->n_ids;
@@ -284,13 +357,8 @@ void nct_batcher_drop(nct_batcher *g, int number) {
 
 void nct_batcher_shed(nct_batcher *g) {
     for (size_t i = 0; i < g->n; i++)
-        if (!g->sequence[i].active) {
-            struct sequence *s = &g->sequence[i];
-            s->cache.length = s->n_kept = 0;
-            if (s->store)
-                nct_store_cut(s->store);
-            nct_cache_trim(&s->cache, 0);
-        }
+        if (!g->sequence[i].active)
+            clear(&g->sequence[i]);
 }
 
 nct_status nct_batcher_make_up(nct_batcher *g, int number, int n, uint64_t seed, nct_error *err) {
@@ -339,12 +407,12 @@ static void take_files(nct_batcher *g, struct sequence *s) {
         s->n_kept = s->cache.length;
 }
 
-/* Copies what another sequence holds of the prompt; false if more of it is about to be computed, which is worth waiting
- * for. Several prompts with the same beginning come together: one of them reads it. */
+/* Copies what another sequence holds of the prompt, unless the cache lies in files; false if more of it is about to be
+ * computed, which is worth waiting for. Several prompts with the same beginning come together: one of them reads it. */
 static bool begin(nct_batcher *g, struct sequence *s) {
     struct sequence *from = NULL;
     size_t most = s->cache.length, coming = 0;
-    for (size_t i = 0; i < g->n && !g->apart; i++) {
+    for (size_t i = 0; i < g->n && !g->apart && !s->mapped; i++) {
         struct sequence *other = &g->sequence[i];
         if (other == s)
             continue;
@@ -391,35 +459,47 @@ static struct sequence *next_prompt(nct_batcher *g, bool oldest) {
     return best;
 }
 
-/* So many rows of a prompt as take no longer than `room` rows do where nothing is held: attention is added to what the
- * weights take. */
-static size_t rows_in(const nct_batcher *g, const struct sequence *s, size_t room) {
-    const nct_config *c = &g->engine->model.config;
-    const nct_sparse *sparse = &g->attend.sparse;
-    size_t seen = s->cache.length, heads = c->n_heads * c->head_dim, kv = c->n_kv_heads * c->head_dim;
-    if (sparse->enabled && seen > nct_sparse_chooses_from(sparse))
-        seen = sparse->budget * sparse->block;
-    double weights = 2.0 * (double)c->hidden * (double)(2 * heads + 2 * kv + 3 * c->intermediate),
-           attention = 4.0 * (double)heads * (double)seen;
-    size_t rows = (size_t)((double)room * weights / (weights + attention));
-    return rows > SLICE_LEAST ? rows : room < SLICE_LEAST ? room : SLICE_LEAST;
+/* What the next row of a prompt takes of a step's room: in rows where nothing is held, or as paced. */
+static double price_of(const nct_batcher *g, const struct sequence *s, bool beside) {
+    nct_load row = load_of(g, s->cache.length);
+    return !beside ? 1 : g->paced ? nct_pace_cost(&g->pace, row) : 1 + row.attention / row.weights;
 }
 
-/* Hands out the rows: to each that answers one, or more where tokens were given to it, then to prompts: a part to the oldest, so that none waits for ever,
- * the rest to those that take least. */
+/* Gives prompts rows, at most so many, that take no more than `room`, unless it is a single one: to the oldest a part, so
+ * that none waits for ever, the rest to those that take least. */
+static void share_among_prompts(nct_batcher *g, size_t most, double room, bool beside) {
+    struct sequence *s = next_prompt(g, true);
+    bool given = false;
+    for (bool oldest = true; s && most && room > 0; s = next_prompt(g, false), oldest = false) {
+        bool in_part = oldest && next_prompt(g, false) != s;
+        double price = price_of(g, s, beside), due = in_part ? g->owed * price + room / 4 : room;
+        size_t left = n_prompt(s) - s->cache.length, rows = left < most ? left : most;
+        if (due < price * (double)rows)
+            rows = (size_t)(due / price);
+        if (oldest)
+            g->owed = in_part && rows < left && rows < most ? due / price - (double)rows : 0;
+        if (!in_part && !rows && given)
+            break;
+        rows += !in_part && !rows;
+        given = given || rows;
+        s->n_rows = rows;
+        most -= rows;
+        room -= price * (double)rows;
+    }
+}
+
+/* Hands out the rows: to each that answers one, or more where tokens were given to it, then to prompts. */
 static void share_rows(nct_batcher *g) {
-    size_t answering = 0, given = 0;
+    size_t answering = 0, waiting = 0, given = 0;
     for (size_t i = 0; i < g->n; i++)
         answering += g->sequence[i].active && is_read(&g->sequence[i]);
-    size_t room = answering ? g->slice : g->chunk;
+    size_t most = answering ? g->slice : g->chunk;
     for (size_t i = 0; i < g->n; i++) {
         struct sequence *s = &g->sequence[i];
         size_t left = s->active && is_read(s) ? s->n_tokens - s->cache.length : 0;
-        s->n_rows = left <= 1 ? left : left - 1 <= room - given ? left : room - given + 1;
+        s->n_rows = left <= 1 ? left : left - 1 <= most - given ? left : most - given + 1;
         given += s->n_rows ? s->n_rows - 1 : 0; /* tokens that were not chosen take the place of prompts */
     }
-    room -= given;
-    size_t first = room / 4 ? room / 4 : 1;
     for (;;) { /* the oldest begin first */
         struct sequence *s = NULL;
         for (size_t i = 0; i < g->n; i++)
@@ -431,15 +511,33 @@ static void share_rows(nct_batcher *g) {
         if (!begin(g, s))
             s->status = NCT_E_STOPPED; /* looked at in this step */
     }
-    struct sequence *s = next_prompt(g, true);
-    for (bool oldest = true; s && room; s = next_prompt(g, false), oldest = false) {
-        size_t left = n_prompt(s) - s->cache.length,
-               most = oldest && next_prompt(g, false) != s ? first : room;
-        size_t rows = answering ? rows_in(g, s, most) : most;
-        s->n_rows = left < rows ? left : rows;
-        size_t spent = left < rows ? (left * most + rows - 1) / rows : most;
-        room -= spent;
+    for (size_t i = 0; i < g->n; i++)
+        waiting += is_waiting(&g->sequence[i]) && g->sequence[i].begun;
+    most -= given;
+    if (!answering || !g->paced)
+        share_among_prompts(g, most, (double)most, answering > 0);
+    else if (!given)
+        share_among_prompts(g, most, nct_pace_room(&g->pace, answering, waiting), true);
+}
+
+/* A step took so long, whose rows are held by now. */
+static void learn_pace(nct_batcher *g, double seconds) {
+    nct_load load = {0};
+    size_t answers = 0;
+    for (size_t i = 0; i < g->n; i++) {
+        const struct sequence *s = &g->sequence[i];
+        if (s->n_rows && is_read(s)) {
+            if (s->n_rows > 1)
+                return;
+            answers++;
+        } else if (s->n_rows) {
+            nct_load row = load_of(g, s->cache.length - s->n_rows);
+            load.weights += row.weights * (double)s->n_rows;
+            load.attention += row.attention * (double)s->n_rows;
+        }
     }
+    if (answers)
+        nct_pace_learn(&g->pace, answers, load, seconds);
 }
 
 /* Room for the rows of each; a sequence that gets none ends. */
@@ -451,9 +549,12 @@ static void make_room(nct_batcher *g) {
         size_t settled = s->cache.n_committed, n = s->cache.length + s->n_rows;
         if (!s->n_rows)
             continue;
-        nct_status status = n > s->limit
-                                ? nct_fail(&err, NCT_E_CONTEXT, "%zu tokens fill the context", s->limit)
-                                : nct_cache_reserve(&s->cache, n, &err);
+        nct_status status =
+            n > s->limit ? nct_fail(&err, NCT_E_CONTEXT, "%zu tokens fill the context", s->limit) : NCT_OK;
+        if (status == NCT_OK && s->mapped)
+            status = nct_store_prepare(s->store, s->cache.length, s->n_rows, &err);
+        if (status == NCT_OK)
+            status = nct_cache_reserve(&s->cache, n, &err);
         if (status == NCT_OK &&
             (status = nct_grow(&tokens, &s->capacity, n + 1, sizeof *s->tokens, &err)) == NCT_OK)
             s->tokens = tokens;
@@ -478,7 +579,7 @@ static size_t list_parts(nct_batcher *g, nct_rows *part) {
             row += s->n_rows;
             part[n_parts++] = (nct_rows){
                 .cache = &s->cache,
-                .attend = &g->attend,
+                .attend = &s->attend,
                 .rope = s->rope,
                 .batch = {.id = s->tokens + s->cache.length, .n = s->n_rows, .first = s->cache.length}};
         }
@@ -566,18 +667,29 @@ static void hand_out(nct_batcher *g) {
     }
 }
 
-/* The sequence that answers and has nobody beside it, if it can be guessed for. */
+/* The sequence that has nobody beside it, if it can be guessed for, now or once its prompt is read. */
 static struct sequence *find_alone(nct_batcher *g) {
     struct sequence *s = g->sequence;
     if (!g->alone || g->n_active != 1)
         return NULL;
     while (!s->active)
         s++;
-    bool told = s->what.seen || s->what.follow; /* of every single token */
-    return is_read(s) && s->n_tokens == s->cache.length + 1 && !told &&
-                   s->n_tokens + nct_alone_most(g->alone) < s->limit
-               ? s
-               : NULL;
+    bool told = s->what.seen || s->what.follow || s->what.on_choice; /* of every single token */
+    return !told ? s : NULL;
+}
+
+static bool can_guess(const nct_batcher *g, const struct sequence *s) {
+    return is_read(s) && s->n_tokens == s->cache.length + 1 &&
+           s->n_tokens + nct_alone_most(g->alone) < s->limit;
+}
+
+static nct_timeline timeline_of(struct sequence *s) {
+    return (nct_timeline){.which = s->since,
+                          .cache = &s->cache,
+                          .tokens = s->tokens,
+                          .n_tokens = s->n_tokens,
+                          .capacity = s->capacity,
+                          .rope = s->rope};
 }
 
 static bool take_alone(void *context, int32_t id) {
@@ -588,12 +700,7 @@ static bool take_alone(void *context, int32_t id) {
 /* A step of it, which may choose several tokens. */
 static nct_status step_alone(nct_batcher *g, struct sequence *s, const volatile int *stop, nct_error *err) {
     size_t held = s->cache.length;
-    nct_timeline t = {.which = s->since,
-                      .cache = &s->cache,
-                      .tokens = s->tokens,
-                      .n_tokens = s->n_tokens,
-                      .capacity = s->capacity,
-                      .rope = s->rope};
+    nct_timeline t = timeline_of(s);
     nct_generate_options o = {.sampling = &s->what.sampling,
                               .n_prompt = (int)n_prompt(s),
                               .sample = s->what.sample,
@@ -601,10 +708,13 @@ static nct_status step_alone(nct_batcher *g, struct sequence *s, const volatile 
                               .take = take_alone,
                               .stop = stop,
                               .context = s};
-    bool over;
+    bool over = false;
     nct_error why = {0};
     uint64_t began = nct_clock_ns();
-    nct_status status = nct_alone_round(g->alone, &t, &o, &over, &why);
+    nct_status status =
+        s->mapped ? nct_store_prepare(s->store, held, nct_alone_most(g->alone) + 1, &why) : NCT_OK;
+    if (status == NCT_OK)
+        status = nct_alone_round(g->alone, &t, &o, &over, &why);
     s->tokens = t.tokens;
     s->n_tokens = t.n_tokens;
     s->capacity = t.capacity;
@@ -613,9 +723,9 @@ static nct_status step_alone(nct_batcher *g, struct sequence *s, const volatile 
     g->report.n_steps++;
     g->report.n_fed += s->cache.length - held;
     nct_alone_count(g->alone, &g->report.n_guessed, &g->report.n_accepted);
-    if (s->store && s->cache.length > held) /* in memory this does not fail */
-        nct_store_grown(s->store, s->tokens, s->cache.length - held, (double)(nct_clock_ns() - began) * 1e-9,
-                        false, NULL);
+    if (s->store && s->cache.length > held && status == NCT_OK) /* which fails for files alone */
+        status = nct_store_grown(s->store, s->tokens, s->cache.length - held,
+                                 (double)(nct_clock_ns() - began) * 1e-9, false, &why);
     if (status != NCT_OK || over)
         end(g, s, status != NCT_OK ? &why : NULL);
     return NCT_OK;
@@ -626,7 +736,7 @@ nct_status nct_batcher_step(nct_batcher *g, const volatile int *stop, nct_error 
     if (g->n_active == 0)
         return NCT_OK;
     struct sequence *only = find_alone(g);
-    if (only)
+    if (only && can_guess(g, only))
         return step_alone(g, only, stop, err);
     for (size_t i = 0; i < g->n; i++)
         g->sequence[i].status = NCT_OK;
@@ -639,19 +749,29 @@ nct_status nct_batcher_step(nct_batcher *g, const volatile int *stop, nct_error 
     nct_engine_use_threads(g->engine, n_rows);
     uint64_t began = nct_clock_ns();
     nct_between between = {.stop = stop};
+    g->work.taps = only ? g->taps : NULL;
     NCT_TRY(nct_forward_parts(&g->engine->exec, &g->engine->model, part, n_parts, &g->work, &between, err));
     double seconds = (double)(nct_clock_ns() - began) * 1e-9;
     for (size_t i = 0; i < g->n; i++) {
         struct sequence *s = &g->sequence[i];
         *(is_read(s) ? &g->report.n_fed : &g->report.n_read) += s->n_rows;
         s->status = NCT_OK;
-        if (s->store && s->n_rows) /* in memory this does not fail */
+        nct_error why = {0};
+        if (s->store && s->n_rows && /* which fails for files alone */
             nct_store_grown(s->store, s->tokens, s->n_rows, seconds * (double)s->n_rows / (double)n_rows,
-                            !is_read(s), NULL);
+                            !is_read(s), &why) != NCT_OK) {
+            s->n_rows = 0;
+            end(g, s, &why);
+        }
+    }
+    if (only && only->n_rows && nct_alone_reads(g->alone) != NCT_ROW_NONE) {
+        nct_timeline t = timeline_of(only);
+        nct_alone_tell(g->alone, &t, &g->work, only->n_rows, seconds);
     }
     g->report.n_steps++;
     compute_logits(g);
     nct_pool_run(g->engine->pool, (int)g->n, choose, g);
+    learn_pace(g, (double)(nct_clock_ns() - began) * 1e-9);
     hand_out(g);
     return NCT_OK;
 }
@@ -677,7 +797,7 @@ void nct_batcher_count(const nct_batcher *g, nct_batcher_report *report) {
     *report = g->report;
     report->kv_bytes = 0;
     for (size_t i = 0; i < g->n; i++)
-        report->kv_bytes += nct_cache_bytes(&g->sequence[i].cache);
+        report->kv_bytes += g->sequence[i].mapped ? 0 : nct_cache_bytes(&g->sequence[i].cache);
 }
 
 int nct_batcher_limit(const nct_batcher *g, int n_expected) {

@@ -59,13 +59,6 @@ static nct_status tell(const struct converting *k, double fraction, const char *
 
 /* ------------------------------------------------------------------ one matrix */
 
-/* Whether a matrix that unpacks like this is to be rounded. */
-static bool is_wider(const nct_unpacked *u, nct_quant quant) {
-    if (quant == NCT_QUANT_KEEP)
-        return false;
-    return u->form < NCT_FORM_CODES4 || (quant == NCT_QUANT_INT4 && u->form == NCT_FORM_CODES8);
-}
-
 static nct_quant wanted(const struct converting *k, nct_role role) {
     return role == NCT_ROLE_EMBEDDING ? k->options->embedding
            : role == NCT_ROLE_HEAD    ? k->options->head
@@ -110,7 +103,7 @@ static nct_status make_matrix(const struct converting *k, nct_role role, const n
         nct_rounded_close(&ternary);
         return status;
     }
-    *changed = is_wider(u, wanted(k, role));
+    *changed = nct_round_narrows(u, wanted(k, role));
     return *changed ? round_matrix(k, stored, wanted(k, role), factor, out) : NCT_OK;
 }
 
@@ -307,7 +300,7 @@ static nct_status estimate(const struct converting *k, uint64_t *n_bytes) {
             NCT_TRY(open_source(k, (nct_role)role, layer, &stored, &u));
             nct_quant quant = wanted(k, (nct_role)role);
             uint64_t n = (uint64_t)stored.n_rows * stored.n_cols;
-            bool rounded = is_wider(&u, quant), two = !rounded && u.form == NCT_FORM_CODES2,
+            bool rounded = nct_round_narrows(&u, quant), two = !rounded && u.form == NCT_FORM_CODES2,
                  four = rounded ? quant == NCT_QUANT_INT4 : u.form == NCT_FORM_CODES4;
             bool coded = rounded || nct_unpacked_is_codes(&u);
             size_t group = rounded ? k->group : u.group;

@@ -109,23 +109,26 @@ nct_status nct_session_tell(nct_session *s, size_t n_pairs, nct_error *err) {
     return observe(s, known, s->row, err);
 }
 
-nct_status nct_session_tell_batch(nct_session *s, size_t first, const uint8_t *path, size_t n,
-                                  nct_error *err) {
-    if (!s->drafter || !s->row_floats)
-        return NCT_OK;
-    size_t bytes = s->row_floats * sizeof(float);
-    float *rows = rows_of(s);
+nct_status nct_session_tell_rows(nct_session *s, const float *rows, size_t first, size_t n, nct_error *err) {
     NCT_TRY(nct_session_tell(s, first, err));
-    for (size_t i = 0; path && i < n; i++) /* path[i] >= i */
-        memmove(rows + i * s->row_floats, rows + path[i] * s->row_floats, bytes);
-    memcpy(s->row, rows + (n - 1) * s->row_floats, bytes);
+    memcpy(s->row, rows + (n - 1) * s->row_floats, s->row_floats * sizeof *rows);
     s->has_row = true;
     return observe(s, n - 1, rows, err);
 }
 
+nct_status nct_session_tell_batch(nct_session *s, size_t first, const uint8_t *path, size_t n,
+                                  nct_error *err) {
+    if (!s->drafter || !s->row_floats)
+        return NCT_OK;
+    float *rows = rows_of(s);
+    for (size_t i = 0; path && i < n; i++) /* path[i] >= i */
+        memmove(rows + i * s->row_floats, rows + path[i] * s->row_floats, s->row_floats * sizeof *rows);
+    return nct_session_tell_rows(s, rows, first, n, err);
+}
+
 nct_status nct_session_restore_row(nct_session *s, nct_error *err) {
     size_t last = s->cache.length - 1;
-    if (!s->row_floats || s->has_row || s->cache.length == 0 || s->n_pairs < last || s->n_pairs == 0 ||
+    if (!s->row_floats || s->has_row || s->cache.length == 0 || s->n_pairs != last || s->n_pairs == 0 ||
         s->decide_by_prompt)
         return NCT_OK;
     nct_batch batch = {.id = s->tokens + last, .n = 1, .first = last};

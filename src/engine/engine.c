@@ -71,7 +71,11 @@ static nct_status set_name(nct_engine *e, const char *path, nct_error *err) {
 enum { IM_END = 73440 };
 static const char im_end[] = "<|im_end|>";
 
-static nct_status load(nct_engine *e, const nct_checkpoint *checkpoint, const char *path, bool text_only, nct_error *err) {
+static nct_status load(nct_engine *e, const nct_checkpoint *checkpoint, const char *path,
+                       const nct_engine_options *o, nct_error *err) {
+    static const nct_quant quant[] = {[NCT_HEAD_STORED] = NCT_QUANT_KEEP,
+                                      [NCT_HEAD_INT8] = NCT_QUANT_INT8,
+                                      [NCT_HEAD_INT4] = NCT_QUANT_INT4};
     const nct_raw_config *raw = nct_checkpoint_config(checkpoint);
     nct_config *c = &e->model.config;
     snprintf(e->architecture, sizeof e->architecture, "%s", raw->architecture);
@@ -86,8 +90,8 @@ static nct_status load(nct_engine *e, const nct_checkpoint *checkpoint, const ch
         NCT_TRY(nct_rope_open(c->head_dim, c->rope_theta, c->long_factor, (double)c->max_positions, c->rope_original_max,
                               &e->model.long_rope, err));
     c->rope_factor = c->long_factor = NULL; /* lists go with the checkpoint; the tables are made */
-    if (!text_only) {
-        NCT_TRY(nct_weights_open(checkpoint, c, e->pool, &e->model.weights, err));
+    if (!o->text_only) {
+        NCT_TRY(nct_weights_open(checkpoint, c, quant[o->head], e->pool, &e->model.weights, err));
         label_weights(e);
     }
     take_defaults(e, raw);
@@ -151,6 +155,9 @@ nct_status nct_engine_open(const char *path, const nct_engine_options *options, 
     nct_engine_options o = options ? *options : (nct_engine_options){0};
     uint64_t began = nct_clock_ns();
     int threads = 0, threads_batch = 0;
+    if (o.exact && o.head != NCT_HEAD_STORED)
+        return nct_fail(err, NCT_E_ARGUMENT,
+                        "exact mode takes output matrix and embedding as they are stored");
     NCT_TRY(count_threads(&o, &threads, &threads_batch, err));
     void *p = NULL;
     NCT_TRY(nct_alloc(&p, 1, sizeof(nct_engine), err));
@@ -168,7 +175,7 @@ nct_status nct_engine_open(const char *path, const nct_engine_options *options, 
         status = open_pool(e, &o, checkpoint, err);
     }
     if (status == NCT_OK)
-        status = load(e, checkpoint, path, o.text_only, err);
+        status = load(e, checkpoint, path, &o, err);
     if (status == NCT_OK && e->model.weights.n_copied_bytes)
         nct_checkpoint_rest(checkpoint);
     if (status == NCT_OK && nct_checkpoint_is_resident(checkpoint))
@@ -180,6 +187,7 @@ nct_status nct_engine_open(const char *path, const nct_engine_options *options, 
         return status;
     }
     e->huge = o.huge_pages;
+    e->head = o.head;
     e->exec = (nct_exec){.kernels = &e->kernels, .pool = e->pool, .exact = o.exact};
     e->load_s = (double)(nct_clock_ns() - began) * 1e-9;
     *engine = e;
@@ -253,6 +261,7 @@ void nct_engine_info(const nct_engine *e, nct_model_info *info) {
         .n_layers = (int)c->n_layers, .hidden = (int)c->hidden, .n_heads = (int)c->n_heads,
         .n_kv_heads = (int)c->n_kv_heads, .head_dim = (int)c->head_dim, .intermediate = (int)c->intermediate,
         .n_vocab = (int)c->n_vocab, .max_positions = (int)c->max_positions, .tied = c->tied,
+        .head = e->model.weights.head ? e->model.weights.head->label : "", .rounded = e->model.weights.rounded,
         .long_positions = (int)c->long_positions, .long_built_in = c->long_positions && c->long_built_in,
         .sparse_trained = c->sparse_trained, .sparse_built_in = c->sparse_built_in,
         .sparse_blocks = (int)c->sparse.budget, .sparse_block_size = (int)c->sparse.block,

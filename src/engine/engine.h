@@ -24,6 +24,7 @@ struct nct_engine {
     int32_t bos;                   /* -1: none */
     nct_sampling sampling;         /* defaults */
     nct_huge_pages huge;
+    nct_head head;
     const nct_drafter *drafter; /* whom the draft's weights are for; NULL: none were loaded */
     void *draft;
     nct_pieces *pieces; /* what tokens spell; made for the first constraint */

@@ -152,6 +152,8 @@ nct_status nct_page_identity(const nct_engine *e, const nct_rope *rope, const nc
     for (size_t i = 0; i < sizeof shape / sizeof *shape; i++)
         add64(&sha, shape[i]);
     add_text(&sha, e->kernels.isa);
+    if (e->model.weights.rounded)
+        add64(&sha, e->head);
     nct_sha256_add(&sha, rope->inv_freq, rope->half * sizeof *rope->inv_freq);
     nct_sha256_add(&sha, rope->inv_factor, rope->half * sizeof *rope->inv_factor);
     nct_sha256_add(&sha, &rope->scale, sizeof rope->scale);

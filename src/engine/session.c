@@ -169,16 +169,21 @@ void nct_session_close(nct_session *s) {
     nct_free(s);
 }
 
-static void tell_choice(void *context, const nct_selected *c) {
+nct_choice nct_choice_of(const nct_selected *c) {
+    return (nct_choice){.layer = (int)c->layer,
+                        .position = (int)c->position,
+                        .kv_head = (int)c->kv_head,
+                        .n_blocks = (int)c->n_blocks,
+                        .n_first = (int)c->n_first,
+                        .n_local = (int)c->n_local,
+                        .block = c->block,
+                        .margin = c->margin};
+}
+
+static void tell_choice(void *context, const nct_selected *selected) {
     nct_session *s = context;
-    s->on_choice(s->choice_context, &(nct_choice){.layer = (int)c->layer,
-                                                  .position = (int)c->position,
-                                                  .kv_head = (int)c->kv_head,
-                                                  .n_blocks = (int)c->n_blocks,
-                                                  .n_first = (int)c->n_first,
-                                                  .n_local = (int)c->n_local,
-                                                  .block = c->block,
-                                                  .margin = c->margin});
+    nct_choice choice = nct_choice_of(selected);
+    s->on_choice(s->choice_context, &choice);
 }
 
 /* Where a call of nct_session_feed stands, told between layers. */

@@ -54,6 +54,9 @@ typedef struct nct_session_terms {
 nct_status nct_session_settle(const nct_engine *engine, const nct_session_options *options, nct_session_terms *terms,
                               nct_error *err);
 
+/** A choice of blocks, as callers are told of it. */
+nct_choice nct_choice_of(const nct_selected *selected);
+
 /** What the options say of files of pages, kept as `keep` says; the identity is left to the caller. */
 nct_store_options nct_session_files(const nct_session_options *options, nct_keep keep);
 
@@ -62,6 +65,9 @@ nct_status nct_session_make_room(nct_session *session, size_t first, size_t n, n
 
 /** Room for the ids of n tokens. */
 nct_status nct_session_grow(nct_session *session, size_t n, nct_error *err);
+
+/** A choice of blocks as callers are told of it; borrows what `selected` borrows. */
+nct_choice nct_choice_of(const nct_selected *selected);
 
 /** Threads for a batch of n rows. */
 void nct_session_use_threads(const nct_session *session, size_t n);
@@ -89,6 +95,8 @@ nct_status nct_session_tell(nct_session *session, size_t n_pairs, nct_error *err
 /** Tells it of a pass: its rows, or of a tree those of path [n], are tokens first .. first + n - 1. Rows that
  *  were not passed over are put in the place of the first n. */
 nct_status nct_session_tell_batch(nct_session *session, size_t first, const uint8_t *path, size_t n, nct_error *err);
+/** The same of rows [n][row_floats] that another pass computed; in their order. */
+nct_status nct_session_tell_rows(nct_session *session, const float *rows, size_t first, size_t n, nct_error *err);
 /** After a rewind: computes the last token once more, so that the drafter need not forget what came before. */
 nct_status nct_session_restore_row(nct_session *session, nct_error *err);
 /** The drafter forgets pairs that hold tokens which are not in the cache. */

@@ -115,15 +115,42 @@ static void count(nct_weights *w, size_t hidden) {
             count_matrix(w, nct_layer_matrix(&w->layer[i], layer_matrices[m]));
 }
 
-static nct_status load_all(const nct_checkpoint *checkpoint, const nct_config *c, nct_pool *pool, nct_weights *w, nct_error *err) {
+/* The embedding or the output matrix, rounded if it is wider than `quant`, just as nct_convert would write it. */
+static nct_status open_outer(const nct_checkpoint *checkpoint, const nct_config *config, nct_role role,
+                             nct_quant quant, nct_pool *pool, nct_linear *matrix, bool *rounded,
+                             nct_error *err) {
+    nct_stored stored = {0};
+    nct_unpacked unpacked;
+    nct_rounded codes = {0};
+    bool narrows = false, ternary = false;
+    size_t n_rows = 0, n_cols = 0;
+    nct_weight_shape(config, role, &n_rows, &n_cols);
+    NCT_TRY(nct_checkpoint_matrix(checkpoint, role, 0, n_rows, n_cols, &stored, err));
+    nct_status status = stored.codec->describe(&stored, &unpacked, err);
+    if (status == NCT_OK && (narrows = nct_round_narrows(&unpacked, quant)))
+        status = nct_ternary_find(&stored, pool, &codes, &ternary, err);
+    if (status == NCT_OK && narrows && !ternary)
+        status = nct_round_nearest(&stored, quant, NCT_WEIGHTS_GROUP, pool, &codes, err);
+    if (status == NCT_OK)
+        status = nct_linear_open(narrows ? &codes.stored : &stored, pool, matrix, err);
+    if (status == NCT_OK && narrows && stored.codec == &nct_codec_panels)
+        matrix->copied = true;
+    *rounded = *rounded || (narrows && !ternary);
+    nct_rounded_close(&codes);
+    nct_stored_close(&stored);
+    return status;
+}
+
+static nct_status load_all(const nct_checkpoint *checkpoint, const nct_config *c, nct_quant outer,
+                           nct_pool *pool, nct_weights *w, nct_error *err) {
     void *layers = NULL;
     NCT_TRY(nct_alloc(&layers, c->n_layers, sizeof *w->layer, err));
     w->layer = layers;
     w->n_layers = c->n_layers;
-    NCT_TRY(nct_weight_matrix_open(checkpoint, c, NCT_ROLE_EMBEDDING, 0, pool, &w->embedding, err));
+    NCT_TRY(open_outer(checkpoint, c, NCT_ROLE_EMBEDDING, outer, pool, &w->embedding, &w->rounded, err));
     NCT_TRY(nct_weight_norm_open(checkpoint, c, NCT_ROLE_FINAL_NORM, 0, &w->final_norm, err));
     if (!c->tied)
-        NCT_TRY(nct_weight_matrix_open(checkpoint, c, NCT_ROLE_HEAD, 0, pool, &w->stored_head, err));
+        NCT_TRY(open_outer(checkpoint, c, NCT_ROLE_HEAD, outer, pool, &w->stored_head, &w->rounded, err));
     for (size_t i = 0; i < c->n_layers; i++)
         NCT_TRY(nct_layer_weights_open(checkpoint, c, i, pool, &w->layer[i], err));
     return NCT_OK;
@@ -141,10 +168,10 @@ static void map_layer(void *context, int task, int worker) {
         map_matrix(nct_layer_matrix(&w->layer[task], layer_matrices[m]));
 }
 
-nct_status nct_weights_open(const nct_checkpoint *checkpoint, const nct_config *config, nct_pool *pool,
-                            nct_weights *weights, nct_error *err) {
+nct_status nct_weights_open(const nct_checkpoint *checkpoint, const nct_config *config, nct_quant outer,
+                            nct_pool *pool, nct_weights *weights, nct_error *err) {
     *weights = (nct_weights){0};
-    nct_status status = load_all(checkpoint, config, pool, weights, err);
+    nct_status status = load_all(checkpoint, config, outer, pool, weights, err);
     if (status != NCT_OK) {
         nct_weights_close(weights);
         return status;

@@ -4,6 +4,7 @@
 
 #include "model/config.h"
 #include "quant/linear.h"
+#include "quant/quantize.h"
 
 typedef struct nct_layer_weights {
     float *attn_norm, *ffn_norm; /* [hidden] */
@@ -34,10 +35,14 @@ typedef struct nct_weights {
     nct_layer_weights *layer;  /* [n_layers] */
     size_t n_layers;
     uint64_t n_bytes, n_parameters;
-    uint64_t n_copied_bytes; /* of n_bytes, copied from a bundle's shared pages */
+    uint64_t n_copied_bytes; /* of n_bytes, copied from a bundle's shared pages, or made of them */
+    bool rounded;            /* the embedding or the output matrix */
 } nct_weights;
 
-nct_status nct_weights_open(const nct_checkpoint *checkpoint, const nct_config *config, nct_pool *pool,
+/** outer: what the embedding and the output matrix are rounded to, in groups of NCT_WEIGHTS_GROUP, if they are wider and not
+ *  ternary; KEEP: nothing. */
+enum { NCT_WEIGHTS_GROUP = 128 };
+nct_status nct_weights_open(const nct_checkpoint *checkpoint, const nct_config *config, nct_quant outer, nct_pool *pool,
                             nct_weights *weights, nct_error *err);
 void nct_weights_close(nct_weights *weights); /* zeroed is fine */
 

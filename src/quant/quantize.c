@@ -213,6 +213,12 @@ static void round_rows(void *context, int task, int worker) {
     }
 }
 
+bool nct_round_narrows(const nct_unpacked *u, nct_quant quant) {
+    if (quant == NCT_QUANT_KEEP)
+        return false;
+    return u->form < NCT_FORM_CODES4 || (quant == NCT_QUANT_INT4 && u->form == NCT_FORM_CODES8);
+}
+
 nct_status nct_round_check(nct_quant quant, size_t group, nct_error *err) {
     if (quant != NCT_QUANT_INT4 && quant != NCT_QUANT_INT8)
         return nct_fail(err, NCT_E_ARGUMENT, "there is nothing to round to, expected int4 or int8");

@@ -44,6 +44,9 @@ uint8_t nct_quant_code(nct_quant quant, float w, float scale);
 /** NCT_E_ARGUMENT unless group is 16, 32, 64 or 128 and quant INT8 or INT4: what rounding can be asked for. */
 nct_status nct_round_check(nct_quant quant, size_t group, nct_error *err);
 
+/** Whether a matrix that unpacks like this is wider than `quant`: only such a one is ever rounded. */
+bool nct_round_narrows(const nct_unpacked *unpacked, nct_quant quant);
+
 /** Rounds a float matrix, or one of wider codes, to the nearest codes (RTN), rows shared out over the pool.
  *  NCT_E_ARGUMENT as nct_round_check. NCT_E_FORMAT names a row that holds something that is not finite. The
  *  caller closes *rounded. */

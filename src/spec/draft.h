@@ -93,6 +93,7 @@ void nct_draft_embed(const nct_draft *draft, int32_t token, float *value, float 
  *  after a rewind that takes pairs away there is nothing to propose until the next one was observed. */
 nct_status nct_draft_line_open(const void *weights, const nct_draft_target *target,
                                const nct_draft_options *options, void **state, nct_error *err);
+void nct_draft_line_use_rope(void *state, const nct_rope *rope);
 void nct_draft_line_close(void *state);
 uint64_t nct_draft_line_bytes(const void *state);
 nct_status nct_draft_observe(void *state, const nct_exec *exec, const nct_pairs *pairs, nct_error *err);

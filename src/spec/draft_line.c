@@ -146,6 +146,8 @@ nct_status nct_draft_line_open(const void *weights, const nct_draft_target *targ
     return status;
 }
 
+void nct_draft_line_use_rope(void *state, const nct_rope *rope) { ((nct_draft_line *)state)->rope = rope; }
+
 void nct_draft_line_close(void *state) {
     nct_draft_line *l = state;
     if (!l)

@@ -95,6 +95,10 @@ typedef struct nct_drafter {
     nct_status (*open)(const void *weights, const nct_draft_target *target, const nct_draft_options *options,
                        void **state, nct_error *err);
 
+    /** The timeline uses this table instead of the target's, which another one did; no pair is held. NULL: the drafter
+     *  looks at none. */
+    void (*use_rope)(void *state, const nct_rope *rope);
+
     /** Memory of a state, as it is now. */
     uint64_t (*state_bytes)(const void *state);
 

@@ -153,6 +153,7 @@ const nct_drafter nct_drafter_eagle = {
     .unload = nct_draft_unload,
     .weight_bytes = nct_draft_weight_bytes,
     .open = nct_draft_line_open,
+    .use_rope = nct_draft_line_use_rope,
     .state_bytes = nct_draft_line_bytes,
     .begin = nct_draft_begin,
     .observe = nct_draft_observe,

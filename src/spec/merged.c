@@ -6,6 +6,12 @@ struct merged {
     void *guesses, *copies; /* states of the network, and of prompt lookup */
 };
 
+static void use_rope(void *state, const nct_rope *rope) {
+    struct merged *m = state;
+    if (m->network->use_rope)
+        m->network->use_rope(m->guesses, rope);
+}
+
 static uint64_t state_bytes(const void *state) {
     const struct merged *m = state;
     return m->network->state_bytes(m->guesses) + nct_drafter_ngram.state_bytes(m->copies);
@@ -74,6 +80,7 @@ nct_status nct_merged_open(const nct_drafter *network, const void *weights, cons
                             .brief = network->brief,
                             .row = network->row,
                             .reads = network->reads,
+                            .use_rope = use_rope,
                             .state_bytes = state_bytes,
                             .begin = begin,
                             .observe = observe,

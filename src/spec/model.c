@@ -88,7 +88,7 @@ static nct_status load_all(small_model *w, const char *path, const nct_checkpoin
     if (w->window < LEAST_WINDOW)
         return nct_fail(err, NCT_E_ARGUMENT, "%s: a draft model needs a window of %d positions, this is %zu", path,
                         LEAST_WINDOW, w->window);
-    return nct_weights_open(checkpoint, c, exec->pool, &w->model.weights, err);
+    return nct_weights_open(checkpoint, c, NCT_QUANT_KEEP, exec->pool, &w->model.weights, err);
 }
 
 static nct_status model_load(const char *path, const nct_model *target, const nct_exec *exec,

@@ -318,8 +318,8 @@ run $batch in.jsonl -n 5 --greedy --logprobs 2
 grep '^{"id":"r2"' out | grep -o '"logprobs":.*\]' >b
 same a b "logarithms of probabilities are those of run"
 printf '{"custom_id":"l","method":"POST","url":"/v1/chat/completions","body":{"messages":[{"role":"user","content":"Hi"}],"max_tokens":2,"logprobs":true,"top_logprobs":3}}\n' >likely.jsonl
-run batch -m "$model" likely.jsonl
-holds "OpenAI's logprobs" grep -q '"logprobs":{"content":\[{"token":"[^"]*","logprob":-[0-9.]*,"bytes":\[[0-9,]*\],"top_logprobs":\[{"token"' out
+run batch -m "$model" likely.jsonl --greedy
+holds "OpenAI's logprobs" grep -qE '"logprobs":\{"content":\[\{"token":"([^"\\]|\\.)*","logprob":-[0-9.]+,"bytes":\[[0-9,]+\],"top_logprobs":\[\{"token"' out
 run $batch few.jsonl -n 4 --ignore-eos --fail-on-length
 exits 5
 prints '"code":"length"'
@@ -329,7 +329,7 @@ run $batch few.jsonl -n 4 --stats --color always
 says "$(printf '\033[2m')"
 run $batch few.jsonl -n 4 --json
 exits 0
-for flag in --ids --show-thinking --session --continue --sources; do
+for flag in --ids --show-thinking --session --continue; do
     run $batch $flag
     exits 2
 done
@@ -369,6 +369,74 @@ holds "both come from files: $(computed 3) tokens" test "$(computed 3)" -gt $((t
 run $shared --kv-dir pages --cache off
 holds "not with --cache off" test "$(computed 3)" -eq 0
 
+# a document of thousands of tokens among short records: whatever a step takes of it, the texts are those of one by one
+tiny="batch -m $NCT_TINY_MODEL -X ctx.force=1 -c 12k --temp 1 --top-p 1 --seed 3 --ignore-eos --ordered --cache off"
+{
+    printf '{"id":"document","prompt":"%s","max_tokens":9}\n' "$(seq 1 700 | tr '\n' ' ')"
+    seq 1 30 | sed 's/.*/{"id":"&","prompt":"& birds sat in a tree. Then","max_tokens":1&}/'
+} >mixed.jsonl
+run $tiny mixed.jsonl -np 1
+exits 0
+without_attempts out >a
+holds "the document is long" grep -q '"usage":{"prompt":[2-9][0-9][0-9][0-9],' out
+for how in "-np 4" "-np 3 -t 1" "-np 4 -X prefill.chunk=3"; do
+    run $tiny mixed.jsonl $how
+    exits 0
+    without_attempts out >b
+    same a b "other texts beside a document: $how"
+done
+
+# what memory does not suffice for fails alone, or lies in files where that is allowed; the texts are the same
+run info -m "$NCT_TINY_MODEL" --json
+weights=$(tr ',{}' '\n\n\n' <out | sed -n 's/^"weights":\([0-9]*\)$/\1/p')
+memory=$((weights + 2100 * $(json cache_per_token))) # of two pages of the cache
+few_bytes="$tiny --mem $memory"
+run $few_bytes mixed.jsonl -np 3
+exits 5
+says "30 ok, 1 failed"
+holds "it fails by itself" grep -q '^{"id":"document","error":{"code":"memory","message":"a cache of [0-9,]* tokens takes [0-9.]* MB, and [0-9.]* MB are left for it; --kv-dir auto keeps' out
+holds "the others are answered" test "$(grep -c '"text"' out)" -eq 30
+rm -rf files
+for how in "-np 3 --kv-dir files" "-np 1 --kv-dir files --spec 6" "-np 2 --kv-dir auto" "-np 2 --kv-dir files --share off"; do
+    run $few_bytes mixed.jsonl $how
+    exits 0
+    says "are left for it: such caches are kept in files in"
+    without_attempts out >b
+    same a b "other texts with $how"
+done
+run $few_bytes mixed.jsonl -np 3 --kv-dir files -q
+exits 0
+silent
+holds "nothing is left of them" test -z "$(ls -A files)"
+# documents that begin alike, others between them, and what is kept of beginnings
+sed -n '1p;2p;3p' mixed.jsonl >turns
+{
+    sed -n 1p turns
+    sed -n 1p turns | sed 's/"document"/"again"/; s/"max_tokens":9/"max_tokens":7/'
+    sed -n '2,3p' turns
+    sed -n 1p turns | sed 's/"document"/"another"/; s/"prompt":"1 /"prompt":"2 /'
+    sed -n 1p turns | sed 's/"document"/"longer"/; s/ 700 "/ 700 701 702 703"/'
+} >documents.jsonl
+kept="$(echo "$tiny" | sed 's/ --cache off//') -X cache.min_ms=0 --stats"
+run $kept --cache off documents.jsonl -np 1
+exits 0
+without_attempts out >a
+for how in "-np 1" "-np 2" "-np 1 --spec 4" "-np 3 --cache ro"; do
+    run $kept documents.jsonl --mem $memory --kv-dir files $how
+    exits 0
+    without_attempts out >b
+    same a b "other texts of documents with $how"
+    [ "$how" = "-np 1" ] && holds "a document goes on where the one before was the same" test "$(sed -n 's/.*computed, \([0-9,]*\) copied.*/\1/p' err | tr -d ,)" -gt 4000
+done
+# files that cannot be written
+last="a file size limit"
+(ulimit -f 256 && exec "$NOCTULE" $few_bytes mixed.jsonl -np 3 --kv-dir small >out 2>err)
+code=$?
+exits 5
+holds "the disk's refusal is that record's failure" grep -q '^{"id":"document","error":{"code":"failure","message":"small: no room for a page of the cache' out
+holds "the others are answered" test "$(grep -c '"text"' out)" -eq 30
+holds "no remains" test -z "$(ls -A small)"
+
 # a single record is guessed for, several are not; the texts are the same
 again=$(words 1-60)
 printf '{"id":"a","prompt":"%s %s %s"}\n{"id":"b","prompt":"Tom %s %s"}\n' "$again" "$again" "$again" "$again" "$again" >again.jsonl
@@ -387,11 +455,54 @@ run $guessing -np 2 --spec 6
 says "0 guessed"
 without_attempts out >b
 same a b "two together give other texts"
-for flag in --freq --prompt-rows; do
-    run $batch $flag
-    exits 2
-    says "a draft head reads along"
+
+# a draft head reads along with a record that has nobody beside it, and guesses for it; a list, rows of the prompt
+head=$(dirname "$NCT_TINY_MODEL")-head
+printf '5 9 1 300 40 41 42 43\n' >list
+alone="batch -m $NCT_TINY_MODEL again.jsonl -n 40 --ignore-eos --temp 0.7 --seed 2 --ordered --stats --cache off"
+run $alone -np 1 --spec off
+exits 0
+without_attempts out >a
+for how in "--draft $head" "--draft $head --drafter eagle" "--draft $head --freq list" "--draft $head --freq list --prompt-rows"; do
+    run $alone -np 1 --spec 6 $how
+    exits 0
+    holds "the head guesses: $how" test "$(sed -n 's/.* \([0-9,]*\) guessed.*/\1/p' err | tr -d ,)" -gt 200
+    without_attempts out >b
+    same a b "other texts with $how"
+    run $alone -np 2 $how
+    exits 0
+    without_attempts out >b
+    same a b "other texts with $how, two together"
 done
+run $alone -np 1 --spec 6 --draft $head --drafter eagle --share off
+without_attempts out >b
+same a b "other texts with a head where nothing is shared"
+# nor does it know less of the prompts than where run reads them
+if [ -e "$NCT_MODELS_DIR/drafts/dusk-4m-eagle" ]; then
+    trained="-m $plain --draft $NCT_MODELS_DIR/drafts/dusk-4m-eagle --drafter eagle --spec 6 -n 60 --ignore-eos --greedy --cache off"
+    one="It was a dark night, and the old man said that he had seen the ship. The captain of the ship said to the old man"
+    two="The children ran down to the sea, where the fishermen mended their nets. One of the fishermen asked the children"
+    printf '{"prompt":"%s"}\n{"prompt":"%s"}\n' "$one" "$two" >read.jsonl
+    for how in "" "--freq list --prompt-rows"; do
+        steps=2 # in which the prompts are read
+        for text in "$one" "$two"; do
+            run run $trained $how --json "$text" </dev/null
+            steps=$((steps + $(json steps)))
+        done
+        run batch $trained $how read.jsonl -np 1 --share off --stats
+        exits 0
+        says " 120 out in $steps steps"
+    done
+fi
+run $batch --freq list again.jsonl
+exits 2
+says "--draft DIR"
+run $batch --prompt-rows again.jsonl
+exits 2
+says "--draft DIR"
+run $batch --drafter eagle again.jsonl
+exits 2
+says "--drafter eagle needs a head"
 
 # documents, an instruction, a file for each
 mkdir -p tree/under

@@ -63,7 +63,7 @@ run config path
 exits 0; prints "$user"
 NOCTULE_TOP_K=7 run config show --origin
 exits 0; silent
-for line in "temp .*0.5    (user: $user)" "top-k .*7    (environment: NOCTULE_TOP_K)" "order .*content-first    (built-in)" "cache.max .*5g    (user: " "templates.commit "; do
+for line in "temp .*0.5    (user: $user)" "top-k .*7    (environment: NOCTULE_TOP_K)" "order .*content-first    (built-in)" "sources .*off    (built-in)" "threads .*as doctor or bench threads found.*(built-in)" "cache.max .*5g    (user: " "templates.commit "; do
     holds "it shows $line" grep -q "^$line" out
 done
 run config show

@@ -40,6 +40,38 @@ exits 0; silent
 run run -m nearest.nct -n 3 x </dev/null
 exits 0
 
+# ---- the output matrix rounded while loading: what a bundle with the same choice holds
+run convert "$NCT_TINY_MODEL" -o two.nct --head keep --embedding int8 # an output matrix of its own
+exits 0; silent
+for form in int8 int4; do
+    for model in "$NCT_TINY_MODEL" made.nct two.nct; do
+        run convert "$model" -o head.nct --head $form
+        exits 0; silent
+        run eval logits -m head.nct --ids 1,2,3,4,5 --logits bundle.f32
+        exits 0; silent
+        run eval logits -m "$model" -X head=$form --ids 1,2,3,4,5 --logits loaded.f32
+        exits 0; silent
+        same bundle.f32 loaded.f32 "-X head=$form should compute what convert --head $form does"
+        run eval logits -m "$model" -X head=stored --ids 1,2,3,4,5 --logits stored.f32
+        exits 0; silent
+        if cmp -s stored.f32 loaded.f32; then fail "-X head=$form changes nothing"; fi
+    done
+    run info -m "$NCT_TINY_MODEL" -X head=$form
+    exits 0; prints "$form g"; prints "rounded while loading"
+    run info -m "$NCT_TINY_MODEL" -X head=$form --json
+    exits 0; prints "\"head\":\"$form g"; prints '"rounded":true'
+done
+run info -m "$NCT_TINY_MODEL"
+exits 0; prints "output matrix"
+holds "as it is stored" test "$(grep -c 'rounded while loading' out)" = 0
+run convert "$NCT_TINY_MODEL" -o head.nct --head int4
+run eval logits -m head.nct -X head=int8 --ids 1,2,3 --logits loaded.f32
+exits 0; says "-X head does nothing: the output matrix is held as int4"
+run run -m "$NCT_TINY_MODEL" -X head=int8 -X exact=1 -n 3 x </dev/null
+exits 2; says "as they are stored"
+run run -m "$NCT_TINY_MODEL" -X head=int5 -n 3 x </dev/null
+exits 2; says "head=stored, int8 or int4"
+
 # ---- refused
 run convert "$NCT_TINY_MODEL"
 exits 2; says "name of a file"

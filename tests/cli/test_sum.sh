@@ -113,9 +113,9 @@ run sum $flags -c 320 -X exact=1 --isa ref -t 1 --json book.md
 exits 0
 holds "what was answered is not asked again" test "$(json kept)" -ge "$kept"
 run sum $flags -c 320 -X exact=1 --isa ref -t 1 --json --cache off book.md
-tr ',' '\n' <out | grep -v '"kept"\|"completion"\|"prompt"\|"cached"\|"usage"' >b
+tr ',' '\n' <out | grep -v '"kept"\|"completion"\|"prompt"\|"cached"\|"usage"\|"parallel"\|"sequences"\|"steps"' >b
 run sum $flags -c 320 -X exact=1 --isa ref -t 1 --json book.md
-tr ',' '\n' <out | grep -v '"kept"\|"completion"\|"prompt"\|"cached"\|"usage"' >a
+tr ',' '\n' <out | grep -v '"kept"\|"completion"\|"prompt"\|"cached"\|"usage"\|"parallel"\|"sequences"\|"steps"' >a
 same a b "and the summary is that of an uninterrupted run"
 run sum $flags -c 320 --max-time 1ms book.md --cache off
 exits 1; says "the time is up"

@@ -16,6 +16,8 @@ run --xyzzy </dev/null
 exits 2; says "unknown flag --xyzzy"
 run run --logits f x </dev/null
 exits 2; says "belongs to eval logits"
+run sum --script x </dev/null
+exits 2; says "belongs to chat"
 run info --temp 1 </dev/null
 exits 2; says "not a flag of info"
 run run -s 7 x </dev/null
@@ -101,7 +103,8 @@ for topic in exit-codes pipes formats; do
     holds "the topic has text" test -s out
 done
 run help exit-codes
-for n in 0 1 2 3 4 6 7 130 141 143; do prints "  $n "; done
+for n in 0 1 2 3 4 5 6 7 130 141 143; do prints "  $n "; done
+prints "info --verify"
 run help exitcodes
 exits 2; says "exit-codes"
 run version

@@ -76,6 +76,9 @@ static void make_answer(nct_constraint *c, nct_matcher_options o, uint64_t seed,
     nct_matcher_close(m);
 }
 
+/* Counted words in counted lines. */
+#define LINES "root ::= line{2,9}\nline ::= word (\" \" word){2,19} \".\\n\"\nword ::= [A-Za-z]{1,24}\n"
+
 /* What a mask says is what taking each token says. */
 static void test_mask__allows_what_can_be_taken(void **state) {
     const fixture *f = *state;
@@ -92,6 +95,11 @@ static void test_mask__allows_what_can_be_taken(void **state) {
         "root ::= ([^,] \"a\"?){1,6} \"a,\"",
         "root ::= \"(\" ([^()] | root){0,5} \")\" [^()]*",
         "root ::= (([^0-9] | [^0-9] \"1\"){0,4} \"0\"){1,4}",
+        /* most tokens leave the rule at hand, and go on in a run, in something else, or in several ways */
+        LINES,
+        "root ::= \"the\" (\" \" (\"a\" | \"b\" [a-z]* | [c-z] [a-z]*) [,;]?){2,5}",
+        "root ::= [a-z]{1,5} ([a-z ]{2,40} | (\" \" [a-z]+){1,3} \"!\")",
+        "root ::= (\"a\" | \"a\" part){1,3} [a-z ]*\npart ::= \" \"? [a-z]{1,3} part?",
     };
     for (size_t k = 0; k < sizeof grammars / sizeof *grammars; k++) {
         nct_constraint *c = open_gbnf(f, grammars[k], NULL);
@@ -115,6 +123,37 @@ static void test_mask__allows_what_can_be_taken(void **state) {
         }
         nct_constraint_close(c);
     }
+}
+
+/* Near the limit too: of many tokens that are found together, those remain that can still be completed. */
+static void test_mask__leaves_out_what_takes_too_long(void **state) {
+    const fixture *f = *state;
+    enum { MOST = 22 };
+    nct_constraint *c = open_gbnf(f, LINES, NULL);
+    size_t n_parts = 0, n_late = 0;
+    for (uint64_t seed = 1; seed < 6; seed++) {
+        nct_matcher *m = open_matcher(c, (nct_matcher_options){.n_max = MOST});
+        uint32_t set = nct_states_begin(c->states, c->rule[NCT_MATCH_ANSWER], false);
+        for (uint32_t n = 1; n <= MOST && set; n++) {
+            const uint64_t *mask = mask_of(m);
+            for (int32_t id = 0; (size_t)id < f->pieces->n_vocab; id++) {
+                uint32_t next = nct_constraint_follow(c, set, id);
+                bool in_time = next && nct_constraint_tokens(c, next) <= MOST - n;
+                n_late += next && !in_time;
+                if (!nct_vocab_is_eos(f->vocab, id) && nct_bit(mask, id) != in_time)
+                    fail_msg("token %d, the %uth of %d, is %s", id, n, MOST,
+                             in_time ? "not allowed" : "allowed");
+            }
+            const nct_view *view = nct_constraint_view(c, set);
+            n_parts = view->n_parts > n_parts ? view->n_parts : n_parts;
+            int32_t id = draw(c, mask_of(m), seed * 100 + n);
+            NCT_ASSERT_OK(nct_matcher_take(m, id, fault));
+            set = nct_vocab_is_eos(f->vocab, id) ? 0 : nct_constraint_follow(c, set, id);
+        }
+        nct_matcher_close(m);
+    }
+    assert_true(n_parts > 1 && n_late > 1000);
+    nct_constraint_close(c);
 }
 
 static void test_mask__ends_only_where_the_text_is_whole(void **state) {
@@ -349,6 +388,7 @@ static void test_mask__every_allocation_may_fail(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_mask__allows_what_can_be_taken),
+        cmocka_unit_test(test_mask__leaves_out_what_takes_too_long),
         cmocka_unit_test(test_mask__ends_only_where_the_text_is_whole),
         cmocka_unit_test(test_mask__completes_within_every_limit),
         cmocka_unit_test(test_mask__finds_a_way_of_fewer_tokens),

@@ -222,6 +222,39 @@ static void test_batcher__a_long_prompt_holds_nobody_and_comes_to_its_end(void *
     nct_engine_close(engine);
 }
 
+static void test_batcher__a_slice_is_small_until_steps_were_measured(void **state) {
+    (void)state;
+    nct_engine *engine = open_tiny();
+    nct_batcher *group = NULL;
+    nct_model_info info;
+    struct one all[N_SEQUENCES];
+    nct_engine_info(engine, &info);
+    make(all, (size_t)info.n_vocab, N_PROMPT);
+    NCT_ASSERT_OK(nct_batcher_open(engine, &(nct_batcher_options){.n_sequences = 2}, &group, fault));
+    struct one *longest = &all[4], *quick = &all[1];
+    quick->n_wanted = 5;
+    nct_sequence s = sequence(quick);
+    NCT_ASSERT_OK(nct_batcher_add(group, &s, &quick->number, fault));
+    NCT_ASSERT_OK(nct_batcher_step(group, NULL, fault));
+    assert_int_equal(quick->n, 1);
+    longest->n_wanted = 1;
+    s = sequence(longest);
+    NCT_ASSERT_OK(nct_batcher_add(group, &s, &longest->number, fault));
+    static const int most[] = {0, 16, 16 + 32, 16 + 32 + 64}; /* the first step beside an answer carries none */
+    for (int i = 0; i < 4; i++) {
+        nct_sequence_state now;
+        NCT_ASSERT_OK(nct_batcher_step(group, NULL, fault));
+        nct_batcher_look(group, longest->number, &now);
+        assert_int_equal(quick->n, i + 2);
+        assert_in_range(now.n_read, i > 0 ? i : 0, most[i]);
+    }
+    assert_true(quick->ended);
+    NCT_ASSERT_OK(nct_batcher_step(group, NULL, fault)); /* alone it takes all that a step holds */
+    assert_true(longest->ended);
+    nct_batcher_close(group);
+    nct_engine_close(engine);
+}
+
 /* What was given to an answer, and where. */
 struct given {
     struct one *one;
@@ -370,6 +403,7 @@ int main(void) {
         cmocka_unit_test(test_batcher__gives_each_sequence_the_tokens_that_it_gets_alone),
         cmocka_unit_test(test_batcher__reads_a_common_beginning_once),
         cmocka_unit_test(test_batcher__a_long_prompt_holds_nobody_and_comes_to_its_end),
+        cmocka_unit_test(test_batcher__a_slice_is_small_until_steps_were_measured),
         cmocka_unit_test(test_batcher__goes_on_behind_tokens_that_are_given),
         cmocka_unit_test(test_batcher__stops_without_a_trace),
         cmocka_unit_test(test_batcher__refuses_what_cannot_be_and_ends_what_is_full),

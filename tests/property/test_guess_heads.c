@@ -102,6 +102,57 @@ static void check(const nct_test_model *model, const nct_sampling *sampling) {
     nct_session_close(c);
 }
 
+static void ended(void *context, const nct_error *err) {
+    (void)context;
+    assert_null(err);
+}
+
+/* Two prompts, one after the other or together: the head reads along with those that have nobody beside them. */
+static void check_batch(const nct_test_model *model, const nct_sampling *sampling, int n_sequences) {
+    static struct text plain[2], texts[2];
+    int32_t prompt[2][N_PROMPT];
+    nct_batcher *batcher = NULL;
+    nct_batcher_report report;
+    nct_batcher_options o = {.session = {.n_ctx = LIMIT,
+                                         .force_ctx = true,
+                                         .chunk = 40,
+                                         .n_guess = 12,
+                                         .drafter = nct_engine_drafter(model->engine)},
+                             .n_sequences = n_sequences};
+    NCT_ASSERT_OK(nct_batcher_open(model->engine, &o, &batcher, fault));
+    for (size_t i = 0; i < 2; i++) {
+        nct_session *alone = open_session(model, 0);
+        plain[i].n = texts[i].n = 0;
+        plain[i].n_most = texts[i].n_most = N_TEXT + 20 * i;
+        for (size_t k = 0; k < N_PROMPT; k++)
+            prompt[i][k] = (int32_t)(nct_rng_mix(i * 1000 + k) % model->n_vocab);
+        NCT_ASSERT_OK(nct_session_feed(alone, prompt[i], N_PROMPT, NULL, fault));
+        NCT_ASSERT_OK(nct_session_generate(
+            alone,
+            &(nct_generate_options){
+                .sampling = sampling, .n_prompt = N_PROMPT, .take = take, .context = &plain[i]},
+            fault));
+        nct_session_close(alone);
+        nct_sequence s = {.ids = prompt[i],
+                          .n_ids = N_PROMPT,
+                          .sampling = *sampling,
+                          .take = take,
+                          .ended = ended,
+                          .context = &texts[i]};
+        int number;
+        NCT_ASSERT_OK(nct_batcher_add(batcher, &s, &number, fault));
+        while (nct_batcher_size(batcher) && (i == 1 || nct_batcher_room(batcher) == 0))
+            NCT_ASSERT_OK(nct_batcher_step(batcher, NULL, fault));
+    }
+    for (size_t i = 0; i < 2; i++) {
+        assert_int_equal(texts[i].n, plain[i].n);
+        assert_memory_equal(texts[i].id, plain[i].id, plain[i].n * sizeof(int32_t));
+    }
+    nct_batcher_count(batcher, &report);
+    assert_true(report.n_guessed > 0);
+    nct_batcher_close(batcher);
+}
+
 static void test_guess__heads_change_no_text(void **state) {
     (void)state;
     static const nct_sampling settings[] = {
@@ -113,8 +164,10 @@ static void test_guess__heads_change_no_text(void **state) {
             nct_test_model_open(&model, path, (nct_test_how){.n_threads = 2});
             if (kind == NCT_DRAFT_EAGLE || model.engine->model.config.n_layers >= 5) {
                 load_head(&model, kind);
-                for (size_t i = 0; i < 2; i++)
+                for (size_t i = 0; i < 2; i++) {
                     check(&model, &settings[i]);
+                    check_batch(&model, &settings[i], (int)i + 1);
+                }
             }
             nct_test_model_close(&model);
         }
