@@ -169,7 +169,7 @@ run run --dry-run --json x </dev/null
 exits 0; prints '"dry_run":true'; prints '"cache_bytes":'
 
 # ---- statistics when asked for, notes with -v, threads beyond the machine
-run run --stats -n 5 x </dev/null
+run run --stats -n 5 --ignore-eos x </dev/null
 exits 0; says " in"; says "5 out"; says "t/s"
 run run -v -n 2 x </dev/null
 says "parameters"
