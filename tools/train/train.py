@@ -283,12 +283,14 @@ def config(a):
 
 
 def grow(weights, path):
-    """Weights of a checkpoint whose vocabulary is a beginning of this one (its two added tokens, the last, were never trained)."""
+    """Weights of a checkpoint of the same vocabulary, or of one that is a beginning of it (whose two added tokens, the last, were
+    never trained)."""
     old = checkpoint.read(path)[1]
     for name, w in weights.at.items():
         if name == "embed":
-            n = len(old[name]) - 2
-            w[n:].mul_(float(old[name][:n].std() / w.std()))
+            n = len(old[name]) - (2 if len(old[name]) < len(w) else 0)
+            if n < len(w):
+                w[n:].mul_(float(old[name][:n].std() / w.std()))
             w[:n].copy_(old[name][:n])
         else:
             w.copy_(old[name])
