@@ -245,7 +245,7 @@ printf '{"custom_id":"q1","method":"POST","url":"/v1/chat/completions","body":{"
 printf '{"custom_id":"q2","method":"POST","url":"/v1/chat/completions","body":{"messages":[{"role":"user","content":[{"type":"image_url"}]}]}}\n' >>openai.jsonl
 run batch -m "$model" openai.jsonl -o openai.out.jsonl
 exits 5
-holds "a response" grep -q '^{"id":"batch_req_[0-9a-f]*","custom_id":"q1","response":{"status_code":200,.*"choices":\[{"index":0,"message":{"role":"assistant","content":".*"completion_tokens":4.*"error":null' openai.out.jsonl
+holds "a response" grep -q '^{"id":"batch_req_[0-9a-f]*","custom_id":"q1","response":{"status_code":200,.*"choices":\[{"index":0,"message":{"role":"assistant","content":".*"completion_tokens":[1-4],.*"error":null' openai.out.jsonl
 holds "an error" grep -q '"custom_id":"q2","response":null,"error":{"code":"unsupported"' openai.out.jsonl
 run batch -m "$model" openai.jsonl -o openai.out.jsonl --resume
 says "2 there before"
@@ -478,8 +478,9 @@ run $alone -np 1 --spec 6 --draft $head --drafter eagle --share off
 without_attempts out >b
 same a b "other texts with a head where nothing is shared"
 # nor does it know less of the prompts than where run reads them
-if [ -e "$NCT_MODELS_DIR/drafts/dusk-4m-eagle" ]; then
-    trained="-m $plain --draft $NCT_MODELS_DIR/drafts/dusk-4m-eagle --drafter eagle --spec 6 -n 60 --ignore-eos --greedy --cache off"
+for shipped in "$NCT_MODELS_DIR"/drafts/*-eagle; do
+    [ -e "$shipped" ] || continue
+    trained="-m $plain --draft $shipped --drafter eagle --spec 6 -n 60 --ignore-eos --greedy --cache off"
     one="It was a dark night, and the old man said that he had seen the ship. The captain of the ship said to the old man"
     two="The children ran down to the sea, where the fishermen mended their nets. One of the fishermen asked the children"
     printf '{"prompt":"%s"}\n{"prompt":"%s"}\n' "$one" "$two" >read.jsonl
@@ -493,7 +494,7 @@ if [ -e "$NCT_MODELS_DIR/drafts/dusk-4m-eagle" ]; then
         exits 0
         says " 120 out in $steps steps"
     done
-fi
+done
 run $batch --freq list again.jsonl
 exits 2
 says "--draft DIR"

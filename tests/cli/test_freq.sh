@@ -16,7 +16,8 @@ expected() {
         awk '{ print $1, $2 }' | sort -k1,1nr -k2,2n | awk '{ print $2 }'
 }
 expected text >ranked
-eos=$(sed -n 's/.*"eos_token_id": *\([0-9]*\).*/\1/p' "$model/config.json" | head -n 1)
+stated() { tr -d ' \n' <"$model/config.json" | sed -n "s/.*\"$1\":\[*\([0-9]*\).*/\1/p"; }
+eos=$(stated eos_token_id) n_vocab=$(stated vocab_size)
 
 # ---- counting: what tokenize gives, for any number of threads, from a file or a pipe
 run freq text -o list.txt -t 1
@@ -31,7 +32,7 @@ newline=$(printf '\n' | "$NOCTULE" tokenize --json | sed 's/.*"ids":\[\([^]]*\)\
 n_tokens=$("$NOCTULE" tokenize --count <text)
 run freq text -o again.txt -t 2 --json
 exits 0; same list.txt again.txt "threads change nothing"
-prints "\"tokens\":$n_tokens,"; prints '"documents":1,'; prints '"coverage":[{"entries":512,'
+prints "\"tokens\":$n_tokens,"; prints '"documents":1,'; prints '"coverage":[{"entries":'$((n_vocab / 8)),
 "$NOCTULE" freq -o piped.txt <text >out 2>err
 code=$?
 exits 0; silent; same list.txt piped.txt "a pipe or a file"
@@ -75,9 +76,9 @@ n_lines=$("$NOCTULE" tokenize --json <text | sed 's/.*"ids":\[\([^]]*\)\].*/\1/'
 prints "$(awk "BEGIN { printf \"\\\"entries\\\":1,\\\"share\\\":%.6f\", $n_lines / $n_tokens }")"
 run freq text --list small.txt -o c.txt
 exits 2; says "--list measures a list"
-printf '5\n4096\n' >high.txt
+printf '5\n%s\n' "$n_vocab" >high.txt
 run freq text --list high.txt
-exits 3; says "high.txt: entry 2 is 4096, and the vocabulary has 4096 tokens"
+exits 3; says "high.txt: entry 2 is $n_vocab, and the vocabulary has $n_vocab tokens"
 run freq text --list docs
 exits 1
 truncate -s 100M huge.u32

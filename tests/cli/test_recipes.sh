@@ -123,7 +123,7 @@ while [ $i -lt 400 ]; do
     i=$((i + 1))
 done >app.log
 echo '{"type":"object","properties":{"kind":{"enum":["slow","lost"]},"n":{"type":"integer"}},"required":["kind","n"],"additionalProperties":false}' >incident.schema
-tail -n 300 app.log | noctule run --overflow tail --schema @incident.schema --fail-on-length -n 40 "What happened?" >out 2>err
+tail -n 300 app.log | noctule run -c 1k --overflow tail --schema @incident.schema --fail-on-length -n 40 "What happened?" >out 2>err
 code=$?
 exits 0
 says "dropped"

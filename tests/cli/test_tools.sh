@@ -107,7 +107,7 @@ holds "thinking does not go to a pipe" test "$(tr -d '\n' <out | wc -c)" -eq 4
 run run -q --greedy --think on --think-budget 5 --show-thinking -n 12 --logit-bias 58=1000 hi </dev/null
 says "22222"
 # in the model of MiniCPM4's kind the tags are several tokens each
-run run -m "$model" --json --greedy --think-budget 3 -n 40 --assistant '<think>' x </dev/null
+run run -m "$model" --json --greedy --ignore-eos --think-budget 3 -n 40 --assistant '<think>' x </dev/null
 exits 0; prints '"thinking":3}'
 holds "the block is closed as text" sh -c 'grep -q "\"thinking\":\"[^\"]" out && grep -q "\"text\":\"[^\"]" out'
 run run --think-budget -1 x </dev/null
