@@ -24,12 +24,16 @@ static nct_set *set_of(const nct_constraint *c, uint32_t set) { return nct_state
 
 /* ------------------------------------------------------------------ walks */
 
-static void add_leave(nct_constraint *c, uint32_t node, uint32_t to) {
-    void *p = c->leave;
-    if (!room(c, &p, &c->leaves_capacity, c->n_leaves + 1, sizeof *c->leave))
+static void push(nct_constraint *c, struct nct_leave **list, size_t *n, size_t *capacity, uint32_t node, uint32_t to) {
+    void *p = *list;
+    if (!room(c, &p, capacity, *n + 1, sizeof **list))
         return;
-    c->leave = p;
-    c->leave[c->n_leaves++] = (struct nct_leave){node, to};
+    *list = p;
+    (*list)[(*n)++] = (struct nct_leave){node, to};
+}
+
+static void add_leave(nct_constraint *c, uint32_t node, uint32_t to) {
+    push(c, &c->leave, &c->n_leaves, &c->leaves_capacity, node, to);
 }
 
 static void add_leaves(nct_constraint *c, uint32_t node, uint32_t set) {
@@ -378,11 +382,7 @@ static bool add_part(nct_constraint *c, nct_view *v, uint32_t shape) {
 }
 
 static void do_later(nct_constraint *c, uint32_t set, uint32_t top) {
-    void *p = c->todo;
-    if (!room(c, &p, &c->todo_capacity, c->n_todo + 1, sizeof *c->todo))
-        return;
-    c->todo = p;
-    c->todo[c->n_todo++] = (struct nct_leave){top, set};
+    push(c, &c->todo, &c->n_todo, &c->todo_capacity, top, set);
 }
 
 /* Tokens below a node of the tree, from a set on: now, if they are few. */

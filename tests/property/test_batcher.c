@@ -163,16 +163,22 @@ static nct_engine *open_tiny(void) {
     return engine;
 }
 
+/* A batcher, and sequences for it. */
+static nct_batcher *open_group(nct_engine *engine, const nct_batcher_options *options, struct one *all) {
+    nct_batcher *group = NULL;
+    nct_model_info info;
+    nct_engine_info(engine, &info);
+    make(all, (size_t)info.n_vocab, N_PROMPT);
+    NCT_ASSERT_OK(nct_batcher_open(engine, options, &group, fault));
+    return group;
+}
+
 static void test_batcher__reads_a_common_beginning_once(void **state) {
     (void)state;
     nct_engine *engine = open_tiny();
-    nct_batcher *group = NULL;
     nct_batcher_report report;
-    nct_model_info info;
     struct one all[N_SEQUENCES];
-    nct_engine_info(engine, &info);
-    make(all, (size_t)info.n_vocab, N_PROMPT);
-    NCT_ASSERT_OK(nct_batcher_open(engine, &(nct_batcher_options){.n_sequences = 4}, &group, fault));
+    nct_batcher *group = open_group(engine, &(nct_batcher_options){.n_sequences = 4}, all);
     for (size_t i = 0; i < 4; i++) { /* all come at once */
         all[i] = all[4];
         all[i].n_ids = 400;
@@ -193,13 +199,9 @@ static void test_batcher__reads_a_common_beginning_once(void **state) {
 static void test_batcher__a_long_prompt_holds_nobody_and_comes_to_its_end(void **state) {
     (void)state;
     nct_engine *engine = open_tiny();
-    nct_batcher *group = NULL;
-    nct_model_info info;
     struct one all[N_SEQUENCES];
-    nct_engine_info(engine, &info);
-    make(all, (size_t)info.n_vocab, N_PROMPT);
-    NCT_ASSERT_OK(nct_batcher_open(
-        engine, &(nct_batcher_options){.n_sequences = 2, .slice = 8, .session.chunk = 16}, &group, fault));
+    nct_batcher *group =
+        open_group(engine, &(nct_batcher_options){.n_sequences = 2, .slice = 8, .session.chunk = 16}, all);
     struct one *longest = &all[4], *quick = &all[1];
     nct_sequence s = sequence(longest);
     longest->n_wanted = 1;
@@ -225,12 +227,8 @@ static void test_batcher__a_long_prompt_holds_nobody_and_comes_to_its_end(void *
 static void test_batcher__a_slice_is_small_until_steps_were_measured(void **state) {
     (void)state;
     nct_engine *engine = open_tiny();
-    nct_batcher *group = NULL;
-    nct_model_info info;
     struct one all[N_SEQUENCES];
-    nct_engine_info(engine, &info);
-    make(all, (size_t)info.n_vocab, N_PROMPT);
-    NCT_ASSERT_OK(nct_batcher_open(engine, &(nct_batcher_options){.n_sequences = 2}, &group, fault));
+    nct_batcher *group = open_group(engine, &(nct_batcher_options){.n_sequences = 2}, all);
     struct one *longest = &all[4], *quick = &all[1];
     quick->n_wanted = 5;
     nct_sequence s = sequence(quick);
@@ -240,7 +238,8 @@ static void test_batcher__a_slice_is_small_until_steps_were_measured(void **stat
     longest->n_wanted = 1;
     s = sequence(longest);
     NCT_ASSERT_OK(nct_batcher_add(group, &s, &longest->number, fault));
-    static const int most[] = {0, 16, 16 + 32, 16 + 32 + 64}; /* the first step beside an answer carries none */
+    static const int most[] = {0, 16, 16 + 32,
+                               16 + 32 + 64}; /* the first step beside an answer carries none */
     for (int i = 0; i < 4; i++) {
         nct_sequence_state now;
         NCT_ASSERT_OK(nct_batcher_step(group, NULL, fault));

@@ -37,13 +37,20 @@ def choose_scales(w, size, group):
 
 
 def scales_of(w, group):
-    """w [out, in], a tensor -> the scales of least squared error, spread to [out, in]"""
+    """w [out, in], a tensor -> the scales of least squared error [out, in / group]"""
     s = choose_scales(w.detach().cpu().numpy(), np.ones(w.shape[1]), group).astype(np.float32)
-    return torch.from_numpy(s).to(w.device).repeat_interleave(group, 1)
+    return torch.from_numpy(s).to(w.device)
+
+
+def codes_of(w, scales):
+    """w [out, in], scales [out, in / group] -> codes around 0, and the scales spread to [out, in]"""
+    s = scales.repeat_interleave(w.shape[1] // scales.shape[1], 1)
+    return (w / s).round_().clamp_(-8, 7), s
 
 
 def rounded(w, scales):
-    return (w / scales).round_().clamp_(-8, 7).mul_(scales)
+    codes, s = codes_of(w, scales)
+    return codes.mul_(s)
 
 
 def quantize(w, h, group):

@@ -180,18 +180,6 @@ def begin(c, weights, target, rows, seed):
         weights["fc"].copy_(torch.linalg.solve(xx, xy).t())
 
 
-# ---------------------------------------------------------------- rounding
-
-def scales_of(weights, group):
-    return {n: torch.from_numpy(gptq.choose_scales(weights[n].cpu().numpy(), np.ones(weights[n].shape[1]), group)
-                                .astype(np.float32)).to(weights[n].device) for n in MATRICES}
-
-
-def rounded(w, scales, group):
-    s = scales.repeat_interleave(group, 1)
-    return torch.round(w / s).clamp_(-8, 7), s
-
-
 # ---------------------------------------------------------------- writing
 
 def write(out, c, weights, group):
@@ -199,7 +187,7 @@ def write(out, c, weights, group):
     os.makedirs(out, exist_ok=True)
     width, ff = c["hidden_size"], c["intermediate_size"]
     kv = width // c["num_attention_heads"] * c["num_key_value_heads"]
-    stem, tensors, scales = "model.layers.0.", {}, scales_of(weights, group)
+    stem, tensors, scales = "model.layers.0.", {}, {n: gptq.scales_of(weights[n], group) for n in MATRICES}
     parts = {"fc": [("fc", slice(None))], "o": [(stem + "self_attn.o_proj", slice(None))],
              "qkv": [(stem + "self_attn.q_proj", slice(0, width)),
                      (stem + "self_attn.k_proj", slice(width, width + kv)),
@@ -207,7 +195,7 @@ def write(out, c, weights, group):
              "gate_up": [(stem + "mlp.gate_proj", slice(0, ff)), (stem + "mlp.up_proj", slice(ff, 2 * ff))],
              "down": [(stem + "mlp.down_proj", slice(None))]}
     for name in MATRICES:
-        codes = (rounded(weights[name], scales[name], group)[0] + 8).cpu().numpy().astype(np.uint8)
+        codes = (gptq.codes_of(weights[name], scales[name])[0] + 8).cpu().numpy().astype(np.uint8)
         for stem_of, rows in parts[name]:
             t = checkpoint.gptq_tensors(codes[rows], scales[name].cpu().numpy()[rows], group)
             tensors.update({"%s.%s" % (stem_of, k): a for k, a in t.items()})
@@ -275,14 +263,10 @@ def batch_at(a, rows, step):
 batch_at.number, batch_at.order = {}, {}
 
 
-def copy(half, weights, scales, group):
+def copy(half, weights, scales):
     with torch.no_grad():
         for name, w in weights.items():
-            if scales and name in scales:
-                codes, s = rounded(w, scales[name], group)
-                half[name].copy_(codes.mul_(s))
-            else:
-                half[name].copy_(w)
+            half[name].copy_(gptq.rounded(w, scales[name]) if name in scales else w)
             half[name].grad = None
 
 
@@ -317,7 +301,7 @@ def main():
             for k, w in weights.items()}
     began, saved, logged, counted = time.time() - spent, time.time(), time.time(), tokens
     log = open(os.path.join(a.out, "head-log.csv"), "a", newline="")
-    writer, losses, scales = csv.writer(log), [], None
+    writer, losses, scales = csv.writer(log), [], {}
     if not log.tell():
         writer.writerow(["step", "tokens", "seconds", "lr", "loss"] + ["valid_loss_%d" % (i + 1) for i in range(a.ahead)] +
                         ["valid_agree_%d" % (i + 1) for i in range(a.ahead)] + ["tokens_per_second"])
@@ -331,9 +315,9 @@ def main():
     while True:
         done = (time.time() - began) / (60 * a.minutes) if a.minutes else step / a.steps
         last = done >= 1
-        if done >= a.round_from and (scales is None or step % a.scales_every == 0 or last):
-            scales = scales_of(weights, a.group)
-        copy(half, weights, scales, a.group)
+        if done >= a.round_from and (not scales or step % a.scales_every == 0 or last):
+            scales = {n: gptq.scales_of(weights[n], a.group) for n in MATRICES}
+        copy(half, weights, scales)
         shown = [""] * (2 * a.ahead)
         if step % a.valid_every == 0 or last:
             sums = np.zeros((a.ahead, 3))
