@@ -42,7 +42,7 @@ typedef struct nct_args {
     int64_t memory;           /* bytes */
     int64_t cache;            /* 0 auto, 1 off, 2 ro */
     bool all;                 /* cache rm */
-    const char *spec;         /* auto, off or a number */
+    const char *spec;         /* auto, off or a number; bench: also on, or on,off */
     int64_t drafter;          /* 0 auto, 1 eagle, 2 ngram, 3 model, 4 off */
     const char *draft, *freq; /* a head's directory or a small model, a head's list of tokens */
     bool prompt_rows;
@@ -92,7 +92,7 @@ typedef struct nct_args {
     bool selected;
     double max_kl, max_error;
     nct_list outputs;                                                     /* eval lines, eval needle */
-    const char *needle_lengths, *needle_depths, *haystack, *sparse_modes; /* lists; a file; "on,off" */
+    const char *needle_lengths, *needle_depths, *haystack, *sparse_modes; /* lists; a file; "on,off", of bench too */
     int64_t needles, seeds, limit;
     int64_t lang; /* nct_needle_lang */
     double min_percent;
@@ -107,6 +107,7 @@ typedef struct nct_args {
     bool act_order;
 
     const char *bench_prompt, *bench_gen, *bench_depth, *bench_threads; /* bench: lists of numbers */
+    const char *bench_kv;                                               /* bench: a list of types */
     nct_list bench_pairs, bench_outputs;
     const char *corpus, *baseline, *tolerance;
     int64_t reps, warmup;
@@ -122,7 +123,7 @@ typedef struct nct_args {
     int64_t preprocess; /* 0 none, 1 ultrafineweb */
     const char *tokenizer;
 
-    const char *parallel; /* batch, sum: auto or a number; bench batch: a list of them */
+    const char *parallel; /* batch, sum: auto or a number; bench, bench batch: a list of them */
     const char *files_from, *shard;
     bool lines, null_separated, resume, overwrite, retry_failed, ordered, fail_fast, keep;
     int64_t max_errors, item_limit, sample;

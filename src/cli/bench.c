@@ -114,18 +114,74 @@ static nct_status run_once(nct_bench *b, const nct_bench_row *r, double *seconds
     return NCT_OK;
 }
 
-int nct_bench_time(nct_bench *b, nct_bench_row *r) {
+static bool count_down(void *context, int32_t id) {
+    (void)id;
+    return --*(int64_t *)context > 0;
+}
+
+/* The same, but what is generated is chosen, greedily, as `run` does it. Without a prompt the last token held is read once
+ * more first, for its logits. One more is chosen, for the last one chosen is not computed. */
+static nct_status run_guessing(nct_bench *b, const nct_bench_row *r, double *seconds, nct_rounds *rounds,
+                               nct_error *err) {
+    nct_sampling greedy = {.top_p = 1, .repeat_penalty = 1};
+    nct_rounds these;
+    int64_t left = r->n_gen + 1, held = nct_bench_held(r);
+    int64_t lead = r->n_prompt ? r->n_prompt : 1, from = r->n_prompt ? held : held - 1;
+    nct_generate_options o = {.sampling = &greedy,
+                              .n_prompt = (int)(from + lead),
+                              .take = count_down,
+                              .context = &left,
+                              .rounds = &these};
+    NCT_TRY(nct_session_rewind(b->session, (int)from, err));
+    uint64_t began = nct_clock_ns();
+    NCT_TRY(nct_session_feed(b->session, b->ids + from, (size_t)lead, NULL, err));
+    if (!r->n_prompt)
+        began = nct_clock_ns();
+    NCT_TRY(nct_session_generate(b->session, &o, err));
+    delay(nct_clock_ns() - began);
+    *seconds = (double)(nct_clock_ns() - began) * 1e-9;
+    rounds->n_rounds += these.n_rounds;
+    rounds->n_guessed += these.n_guessed;
+    rounds->n_accepted += these.n_accepted;
+    return NCT_OK;
+}
+
+int64_t nct_bench_held(const nct_bench_row *r) {
+    return r->guesses && !r->n_prompt && r->depth < NCT_BENCH_LEAD ? NCT_BENCH_LEAD : r->depth;
+}
+
+int nct_bench_fill(nct_bench *b, int64_t depth) {
     nct_error err = {0};
     int64_t held = nct_session_length(b->session);
+    if (held >= depth)
+        return NCT_EXIT_OK;
+    nct_status status = b->cli->args.made_up
+                            ? nct_session_make_up(b->session, (int)(depth - held), 1, &err)
+                            : nct_session_feed(b->session, b->ids + held, (size_t)(depth - held), NULL, &err);
+    return status == NCT_OK ? NCT_EXIT_OK : nct_say_status(b->cli, &err);
+}
+
+void nct_bench_sum_up(const nct_bench *b, nct_bench_row *r) {
+    double sorted[NCT_REPS_MAX];
+    memcpy(sorted, r->sample, (size_t)b->reps * sizeof *sorted);
+    r->rate = nct_median(sorted, (size_t)b->reps);
+    r->spread = nct_median_deviation(r->sample, (size_t)b->reps, r->rate);
+    nct_use_find(&r->use);
+}
+
+int nct_bench_time(nct_bench *b, nct_bench_row *r) {
+    nct_error err = {0};
     nct_status status = NCT_OK;
-    if (held < r->depth && b->cli->args.made_up)
-        status = nct_session_make_up(b->session, (int)(r->depth - held), 1, &err);
-    else if (held < r->depth)
-        status = nct_session_feed(b->session, b->ids + held, (size_t)(r->depth - held), NULL, &err);
+    nct_rounds rounds = {0};
     nct_roofline before = b->roof, after = b->roof;
+    int code = nct_bench_fill(b, nct_bench_held(r));
+    if (code != NCT_EXIT_OK)
+        return code;
     for (int i = -b->warmup; i < b->reps && status == NCT_OK; i++) {
         double seconds = 0;
-        status = run_once(b, r, &seconds, &err);
+        if (i == 0)
+            rounds = (nct_rounds){0};
+        status = r->guesses ? run_guessing(b, r, &seconds, &rounds, &err) : run_once(b, r, &seconds, &err);
         if (r->n_prompt)
             nct_engine_roofline_multiply(b->engine, &after);
         if (i >= 0) {
@@ -137,87 +193,24 @@ int nct_bench_time(nct_bench *b, nct_bench_row *r) {
     }
     if (status != NCT_OK)
         return nct_say_status(b->cli, &err);
-    double sorted[NCT_REPS_MAX];
-    memcpy(sorted, r->sample, (size_t)b->reps * sizeof *sorted);
-    r->rate = nct_median(sorted, (size_t)b->reps);
-    r->spread = nct_median_deviation(r->sample, (size_t)b->reps, r->rate);
+    nct_bench_sum_up(b, r);
+    if (r->guesses) {
+        r->accept = 1 + (double)rounds.n_accepted / (double)rounds.n_rounds;
+        r->nodes = 1 + (double)rounds.n_guessed / (double)rounds.n_rounds;
+    }
     nct_report report;
     nct_session_report(b->session, &report);
-    nct_use_find(&r->use);
     r->cache_mapped_bytes = report.kv_mapped_bytes;
     r->cache_resident_bytes = report.kv_resident_bytes;
     r->cache_dirty_bytes = report.kv_dirty_bytes;
     return NCT_EXIT_OK;
 }
 
-/* ------------------------------------------------------------------ the roof */
-
-double nct_bench_attend_ops(const nct_model_info *m, double n_keys) {
-    return 4.0 * m->n_layers * m->n_heads * m->head_dim * n_keys;
-}
-
-/* A prompt: multiplying with every weight of the layers; with tokens held before it, attention too, at its own
- * peak. Without, attention is left out, so that the figure is that of the matrices. Each sample is judged by the peak
- * around it. */
-static void judge_prompt(const nct_bench *b, nct_bench_row *r) {
-    const nct_model_info *m = &b->info;
-    if (!(b->roof.multiply_ops_s > 0))
-        return;
-    double n = (double)r->n_prompt, share[NCT_REPS_MAX],
-           layers = (double)m->n_parameters - (double)m->n_vocab * m->hidden * (m->tied ? 1 : 2);
-    snprintf(r->limit, sizeof r->limit, "%s peak", b->roof.multiply_name);
-    if (r->depth) {
-        if (!(b->roof.attend_ops_s > 0))
-            return;
-        if (strcmp(b->roof.attend_name, b->roof.multiply_name) != 0)
-            snprintf(r->limit, sizeof r->limit, "%s+%s peak", b->roof.multiply_name, b->roof.attend_name);
-    }
-    for (int i = 0; i < b->reps; i++) {
-        double seconds = 2 * layers / r->multiply_ops_s[i];
-        if (r->depth)
-            seconds += nct_bench_attend_ops(m, (double)r->depth + n / 2) / r->attend_ops_s[i];
-        share[i] = r->sample[i] * seconds;
-    }
-    r->share = nct_median(share, (size_t)b->reps);
-}
-
-/* A step: reading every weight once, and the cache, unless multiplying with that takes longer. */
-static void judge_steps(const nct_bench *b, nct_bench_row *r) {
-    const nct_model_info *m = &b->info;
-    double keys = (double)r->depth + (double)r->n_gen / 2;
-    double weights =
-        (double)m->weight_bytes - (m->tied ? 0 : (double)m->embedding_bytes); /* one row of it is read */
-    nct_report report;
-    nct_session_report(b->session, &report);
-    double cache = (double)report.kv_bytes_per_token * keys, reading = cache / b->roof.read_bytes_s,
-           multiplying = 0;
-    if (b->roof.attend_ops_s > 0) /* measured with the threads of prompts */
-        multiplying =
-            nct_bench_attend_ops(m, keys) / b->roof.attend_ops_s * m->n_threads_batch / m->n_threads;
-    r->bytes_s = r->rate * (weights + cache);
-    r->share = r->rate * (weights / b->roof.read_bytes_s + fmax(reading, multiplying));
-    if (multiplying > reading)
-        snprintf(r->limit, sizeof r->limit, "bandwidth+%s", b->roof.attend_name);
-    else
-        snprintf(r->limit, sizeof r->limit, "bandwidth");
-}
-
-static void judge(const nct_bench *b, nct_bench_row *r) {
-    if (b->sparse && r->depth + r->n_prompt + r->n_gen > b->info.sparse_dense_len)
-        snprintf(r->limit, sizeof r->limit, "sparse"); /* what is read and multiplied hangs on the choice */
-    else if (r->n_prompt && r->n_gen)
-        snprintf(r->limit, sizeof r->limit, "both");
-    else if (r->n_prompt)
-        judge_prompt(b, r);
-    else
-        judge_steps(b, r);
-}
-
 /* ------------------------------------------------------------------ opening */
 
-/* The text's ids, repeated to the length needed. */
-static int take_text(nct_bench *b, size_t n) {
+int nct_bench_take_text(nct_bench *b, int64_t n_tokens) {
     nct_error err = {0};
+    size_t n = (size_t)n_tokens;
     nct_bytes text = {0};
     int32_t *once = NULL;
     size_t n_once = 0;
@@ -242,251 +235,78 @@ static int take_text(nct_bench *b, size_t n) {
     return code;
 }
 
-int nct_bench_open(nct_bench *b, int64_t n_tokens) {
+int nct_bench_open_engine(nct_bench *b) {
     const nct_args *a = &b->cli->args;
     b->reps = a->reps == NCT_UNSET ? 5 : (int)a->reps;
     b->warmup = a->warmup == NCT_UNSET ? 1 : (int)a->warmup;
-    int code = nct_open_model(b->cli, false, &b->engine, &b->info);
-    if (code == NCT_EXIT_OK)
-        code = nct_open_session(b->cli, b->engine, (size_t)n_tokens, &b->session);
-    if (code != NCT_EXIT_OK)
-        return code;
-    nct_sparse_mode sparse = a->sparse == NCT_UNSET ? NCT_SPARSE_AUTO : (nct_sparse_mode)a->sparse;
-    b->sparse = sparse == NCT_SPARSE_ON || (sparse == NCT_SPARSE_AUTO && b->info.sparse_trained);
-    if (n_tokens > nct_session_limit(b->session))
-        return nct_say_error(b->cli, NCT_EXIT_CONTEXT,
+    return nct_open_model(b->cli, false, &b->engine, &b->info);
+}
+
+int nct_bench_open_session(nct_bench *b, int64_t n_tokens) {
+    nct_session_close(b->session);
+    b->session = NULL;
+    int code = nct_open_session(b->cli, b->engine, (size_t)n_tokens, &b->session);
+    if (code == NCT_EXIT_OK && n_tokens > nct_session_limit(b->session))
+        code = nct_say_error(b->cli, NCT_EXIT_CONTEXT,
                              "the longest test needs %s tokens; %s holds %s\ntry: smaller -d, -p or -n, or "
                              "-X ctx.force=1 -c %lld",
                              NCT_N((uint64_t)n_tokens), b->info.name,
                              NCT_N((uint64_t)nct_session_limit(b->session)), (long long)n_tokens);
-    return take_text(b, (size_t)n_tokens);
+    return code;
+}
+
+int nct_bench_open(nct_bench *b, int64_t n_tokens) {
+    int code = nct_bench_open_engine(b);
+    if (code == NCT_EXIT_OK)
+        code = nct_bench_open_session(b, n_tokens);
+    return code == NCT_EXIT_OK ? nct_bench_take_text(b, n_tokens) : code;
 }
 
 void nct_bench_close(nct_bench *b) {
     nct_baseline_reset(&b->baseline);
     nct_free(b->rows);
+    nct_free(b->teams);
     nct_free(b->ids);
     nct_session_close(b->session);
     nct_engine_close(b->engine);
 }
 
-/* ------------------------------------------------------------------ comparing */
-
-double nct_bench_change(const nct_bench_row *r) { return r->before ? r->rate / r->before->rate - 1 : NAN; }
-
-static int take_tolerance(nct_bench *b, const char *text) {
-    char number[32];
-    size_t n = strlen(text);
-    b->tolerance = 0.05;
-    if (n > 0 && text[n - 1] == '%')
-        n--;
-    snprintf(number, sizeof number, "%.*s", (int)(n < 31 ? n : 31), text);
-    double value;
-    if (n > 31 || !nct_parse_real(number, &value) || value < 0 || value >= 100)
-        return nct_say_error(b->cli, NCT_EXIT_USAGE,
-                             "--tol wants per cent from 0 to 100, such as 5%%, got '%.60s'", text);
-    b->tolerance = value / 100;
-    return NCT_EXIT_OK;
-}
-
-static int take_baseline(nct_bench *b) {
-    const nct_args *a = &b->cli->args;
-    nct_bytes text = {0};
-    nct_error err = {0};
-    if (!a->baseline) {
-        if (a->tolerance)
-            return nct_say_error(b->cli, NCT_EXIT_USAGE, "--tol belongs to a baseline\ntry: --baseline FILE");
-        return NCT_EXIT_OK;
-    }
-    int code = take_tolerance(b, a->tolerance ? a->tolerance : "5%");
-    if (code == NCT_EXIT_OK)
-        code = nct_input_read_exact(b->cli, a->baseline, &text);
-    if (code == NCT_EXIT_OK &&
-        nct_baseline_parse(a->baseline, text.data ? text.data : "", text.n, &b->baseline, &err) != NCT_OK)
-        code = err.status == NCT_E_MEMORY ? nct_say_status(b->cli, &err)
-                                          : nct_say_error(b->cli, NCT_EXIT_USAGE,
-                                                          "%s\n--baseline takes what an earlier bench wrote "
-                                                          "as JSON\ntry: noctule bench -o base.json",
-                                                          err.text);
-    b->has_baseline = code == NCT_EXIT_OK;
-    nct_bytes_reset(&text);
-    return code;
-}
-
-/* Rates of another model or machine may be compared, but not without a word. */
-static void warn_if_foreign(const nct_bench *b) {
-    const nct_baseline *old = &b->baseline;
-    struct {
-        const char *what, *before, *now;
-    } facts[] = {{"model", old->model, b->info.name},
-                 {"weights", old->quant, b->info.weights},
-                 {"processor", old->cpu, b->roof.cpu},
-                 {"instruction set", old->isa, b->info.isa}};
-    for (size_t i = 0; i < sizeof facts / sizeof *facts; i++)
-        if (*facts[i].before && strcmp(facts[i].before, facts[i].now) != 0)
-            nct_say_warning(b->cli, "the baseline was measured with another %s: %s, now %s", facts[i].what,
-                            facts[i].before, facts[i].now);
-    if ((old->threads_pp && old->threads_pp != b->info.n_threads_batch) ||
-        (old->threads_tg && old->threads_tg != b->info.n_threads))
-        nct_say_warning(b->cli, "the baseline was measured with %d/%d threads, now %d/%d (prefill/decode)",
-                        old->threads_pp, old->threads_tg, b->info.n_threads_batch, b->info.n_threads);
-}
-
-/* Before anything is timed: what has no counterpart would be found out too late. */
-static int match_baseline(nct_bench *b) {
-    size_t n_found = 0;
-    for (size_t i = 0; i < b->n_rows; i++) {
-        b->rows[i].before = nct_baseline_find(&b->baseline, b->rows[i].test);
-        n_found += b->rows[i].before != NULL;
-    }
-    if (n_found == 0)
-        return nct_say_error(
-            b->cli, NCT_EXIT_USAGE,
-            "%s has none of these tests; its first is %s, the first of these %s\ntry: the same -p, -n and -d",
-            b->cli->args.baseline, b->baseline.row[0].test, b->rows[0].test);
-    return NCT_EXIT_OK;
-}
-
-/* The verdict, on stderr where there is one: the table is on stdout. */
-static int find_regressions(const nct_bench *b) {
-    size_t n = 0, worst = 0;
-    for (size_t i = 0; i < b->n_rows; i++)
-        if (nct_bench_change(&b->rows[i]) < -b->tolerance) {
-            worst = n == 0 || nct_bench_change(&b->rows[i]) < nct_bench_change(&b->rows[worst]) ? i : worst;
-            n++;
-        }
-    if (n == 0)
-        return NCT_EXIT_OK;
-    const nct_bench_row *r = &b->rows[worst];
-    return nct_say_error(
-        b->cli, NCT_EXIT_CHECK,
-        "%zu of %zu tests %s more than %.4g %% slower than in %s; the worst is %s: %.1f t/s, before %.1f", n,
-        b->n_rows, n == 1 ? "is" : "are", 100 * b->tolerance, b->cli->args.baseline, r->test, r->rate,
-        r->before->rate);
-}
-
-/* ------------------------------------------------------------------ the table of tests */
-
-typedef struct sizes {
-    nct_range prompt, gen, depth;
-    nct_range pairs; /* of -pg: prompt, gen, prompt, gen, ... */
-} sizes;
-
-static int take_sizes(const nct_cli *cli, sizes *s) {
-    const nct_args *a = &cli->args;
-    int code = nct_counts_take(cli, "-p", a->bench_prompt ? a->bench_prompt : "512", 0, &s->prompt);
-    if (code == NCT_EXIT_OK)
-        code = nct_counts_take(cli, "-n", a->bench_gen ? a->bench_gen : "128", 0, &s->gen);
-    if (code == NCT_EXIT_OK)
-        code = nct_counts_take(cli, "-d", a->bench_depth ? a->bench_depth : "0", 0, &s->depth);
-    for (size_t i = 0; i < a->bench_pairs.n && code == NCT_EXIT_OK; i++) {
-        nct_range pair;
-        code = nct_counts_take(cli, "-pg", a->bench_pairs.item[i], 1, &pair);
-        if (code == NCT_EXIT_OK && (pair.n != 2 || s->pairs.n + 2 > NCT_RANGE_MAX))
-            code = nct_say_error(
-                cli, NCT_EXIT_USAGE,
-                "-pg %s: expected a prompt and a number of tokens to generate, such as 4096,128",
-                a->bench_pairs.item[i]);
-        if (code == NCT_EXIT_OK) {
-            s->pairs.value[s->pairs.n++] = pair.value[0];
-            s->pairs.value[s->pairs.n++] = pair.value[1];
-        }
-    }
-    return code;
-}
-
-static void add_row(nct_bench *b, int64_t n_prompt, int64_t n_gen, int64_t depth) {
-    nct_bench_row *r = &b->rows[b->n_rows++];
-    char what[40];
-    r->n_prompt = n_prompt;
-    r->n_gen = n_gen;
-    r->depth = depth;
-    if (n_prompt && n_gen)
-        snprintf(what, sizeof what, "pp%lld+tg%lld", (long long)n_prompt, (long long)n_gen);
-    else
-        snprintf(what, sizeof what, n_prompt ? "pp%lld" : "tg%lld", (long long)(n_prompt + n_gen));
-    if (depth)
-        snprintf(r->test, sizeof r->test, "%s @ d%lld", what, (long long)depth);
-    else
-        snprintf(r->test, sizeof r->test, "%s", what);
-}
-
-static int add_rows(nct_bench *b, const sizes *s) {
-    nct_error err = {0};
-    void *rows = NULL;
-    size_t most = (s->prompt.n + s->gen.n + s->pairs.n / 2) * s->depth.n;
-    if (nct_alloc(&rows, most, sizeof *b->rows, &err) != NCT_OK)
-        return nct_say_status(b->cli, &err);
-    b->rows = rows;
-    for (size_t d = 0; d < s->depth.n; d++) {
-        for (size_t i = 0; i < s->prompt.n; i++)
-            if (s->prompt.value[i]) /* 0: none of these, as in llama-bench */
-                add_row(b, s->prompt.value[i], 0, s->depth.value[d]);
-        for (size_t i = 0; i < s->gen.n; i++)
-            if (s->gen.value[i])
-                add_row(b, 0, s->gen.value[i], s->depth.value[d]);
-        for (size_t i = 0; i < s->pairs.n; i += 2)
-            add_row(b, s->pairs.value[i], s->pairs.value[i + 1], s->depth.value[d]);
-    }
-    return b->n_rows
-               ? NCT_EXIT_OK
-               : nct_say_error(b->cli, NCT_EXIT_USAGE, "-p 0 -n 0 leaves nothing to measure\ntry: -p 512");
-}
-
-static int run_tests(nct_bench *b) {
-    nct_meter meter;
-    int code = NCT_EXIT_OK;
-    nct_meter_begin(b->cli, "bench", &meter);
-    for (size_t i = 0; i < b->n_rows && code == NCT_EXIT_OK; i++) {
-        code = nct_bench_time(b, &b->rows[i]);
-        judge(b, &b->rows[i]);
-        nct_meter_show(&meter, i + 1, b->n_rows);
-    }
-    nct_meter_end(&meter);
-    return code;
-}
+/* ------------------------------------------------------------------ the command */
 
 static int check_words(const nct_cli *cli) {
     const nct_args *a = &cli->args;
     if (a->words.n)
-        return nct_say_error(cli, NCT_EXIT_USAGE,
-                             "bench has no '%s'\nit has: mem, threads, depth; -p and -n are sizes here",
-                             a->words.item[0]);
+        return nct_say_error(
+            cli, NCT_EXIT_USAGE,
+            "bench has no '%s'\nit has: mem, threads, depth, spec, batch; -p and -n are sizes here",
+            a->words.item[0]);
     return NCT_EXIT_OK;
 }
 
 int nct_bench_main(nct_cli *cli) {
     nct_bench b = {.cli = cli};
-    sizes s = {0};
     nct_error err = {0};
     int code = check_words(cli);
     if (code == NCT_EXIT_OK)
-        code = take_sizes(cli, &s);
+        code = nct_bench_add_rows(&b);
     if (code == NCT_EXIT_OK)
-        code = add_rows(&b, &s);
+        code = nct_bench_take_baseline(&b);
     if (code == NCT_EXIT_OK)
-        code = take_baseline(&b);
+        code = nct_bench_open_engine(&b);
+    if (code == NCT_EXIT_OK)
+        code = nct_bench_take_text(&b, nct_bench_longest(&b));
+    if (code == NCT_EXIT_OK)
+        code = nct_bench_settle_rows(&b);
     if (code == NCT_EXIT_OK && b.has_baseline)
-        code = match_baseline(&b);
-    int64_t longest = 0;
-    for (size_t i = 0; i < b.n_rows; i++) {
-        int64_t n = b.rows[i].depth + b.rows[i].n_prompt + b.rows[i].n_gen;
-        longest = n > longest ? n : longest;
-    }
+        code = nct_bench_match_baseline(&b);
     if (code == NCT_EXIT_OK)
-        code = nct_bench_open(&b, longest);
-    if (code == NCT_EXIT_OK && nct_engine_roofline(b.engine, &b.roof, &err) != NCT_OK)
-        code = nct_say_status(cli, &err);
-    if (code == NCT_EXIT_OK && b.has_baseline)
-        warn_if_foreign(&b);
-    if (code == NCT_EXIT_OK)
-        code = run_tests(&b);
+        code = nct_bench_run(&b);
     if (code == NCT_EXIT_OK && nct_engine_bandwidth(b.engine, &b.read_after, &err) != NCT_OK)
         code = nct_say_status(cli, &err);
     if (code == NCT_EXIT_OK)
         code = nct_bench_report(&b);
     if (code == NCT_EXIT_OK && b.has_baseline)
-        code = find_regressions(&b);
+        code = nct_bench_find_regressions(&b);
     nct_bench_close(&b);
     return code;
 }

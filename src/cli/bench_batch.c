@@ -31,7 +31,7 @@ typedef struct trial {
 
 typedef struct member {
     int64_t left;
-    int32_t *ids;
+    int number;
 } member;
 
 static bool take(void *context, int32_t id) {
@@ -46,37 +46,56 @@ static void ended(void *context, const nct_error *err) {
 
 static double seconds_since(uint64_t began) { return (double)(nct_clock_ns() - began) * 1e-9; }
 
-/* Reads the prompts, which have nothing in common, or makes all but their last tokens up, then times the steps in which
- * all answer. */
-static nct_status run_once(trial *t, nct_batcher *batcher, int64_t width, member *m, double *read,
-                           double *fed, nct_error *err) {
+/* Adds the sequences, and makes all but their prompts' last tokens up where that is asked for. */
+static nct_status add_members(nct_bench *b, nct_batcher *batcher, const nct_bench_crowd *c, member *m,
+                              int32_t *ids, nct_error *err) {
     nct_sampling greedy = {.top_p = 1, .repeat_penalty = 1};
-    nct_batcher_report before, middle, after;
-    nct_batcher_count(batcher, &before);
-    uint64_t began = nct_clock_ns();
-    for (int64_t i = 0; i < width; i++) {
-        int number;
-        memcpy(m[i].ids, t->b.ids, (size_t)t->n_prompt * sizeof *m[i].ids);
-        m[i].ids[0] = (int32_t)(nct_rng_mix(began + (uint64_t)i) % (uint64_t)t->b.info.n_vocab);
+    uint64_t seed = nct_clock_ns();
+    memcpy(ids, b->ids, (size_t)c->n_prompt * sizeof *ids);
+    for (int64_t i = 0; i < c->width; i++) {
+        if (c->alike)
+            ids[c->n_prompt - 1] = b->ids[(size_t)(c->n_prompt - 1 + i) % b->n_ids];
+        else
+            ids[0] = (int32_t)(nct_rng_mix(seed + (uint64_t)i) % (uint64_t)b->info.n_vocab);
         m[i].left = INT64_MAX;
         NCT_TRY(nct_batcher_add(batcher,
-                                &(nct_sequence){.ids = m[i].ids,
-                                                .n_ids = (size_t)t->n_prompt,
+                                &(nct_sequence){.ids = ids,
+                                                .n_ids = (size_t)c->n_prompt,
+                                                .n_expected = (int)(c->n_prompt + c->n_gen),
                                                 .sampling = greedy,
                                                 .take = take,
                                                 .ended = ended,
                                                 .context = &m[i]},
-                                &number, err));
-        if (t->b.cli->args.made_up)
-            NCT_TRY(nct_batcher_make_up(batcher, number, (int)t->n_prompt - 1, (uint64_t)i, err));
+                                &m[i].number, err));
+        if (b->cli->args.made_up)
+            NCT_TRY(nct_batcher_make_up(batcher, m[i].number, (int)c->n_prompt - 1, (uint64_t)i, err));
     }
-    do {
+    return NCT_OK;
+}
+
+static bool all_read(const nct_batcher *batcher, const member *m, int64_t width) {
+    nct_sequence_state state;
+    for (int64_t i = 0; i < width; i++) {
+        nct_batcher_look(batcher, m[i].number, &state);
+        if (state.n_read < state.n_prompt)
+            return false;
+    }
+    return true;
+}
+
+static nct_status run_crowd(nct_bench *b, nct_batcher *batcher, const nct_bench_crowd *c, member *m,
+                            int32_t *ids, double *read, double *fed, nct_error *err) {
+    nct_batcher_report before, middle, after;
+    nct_batcher_count(batcher, &before);
+    uint64_t began = nct_clock_ns();
+    NCT_TRY(add_members(b, batcher, c, m, ids, err));
+    do
         NCT_TRY(nct_batcher_step(batcher, NULL, err));
-        nct_batcher_count(batcher, &middle);
-    } while (middle.n_read - before.n_read < (uint64_t)(width * (t->b.cli->args.made_up ? 1 : t->n_prompt)));
+    while (!all_read(batcher, m, c->width));
+    nct_batcher_count(batcher, &middle);
     *read = (double)(middle.n_read - before.n_read) / seconds_since(began);
-    for (int64_t i = 0; i < width; i++)
-        m[i].left = t->n_gen;
+    for (int64_t i = 0; i < c->width; i++)
+        m[i].left = c->n_gen;
     began = nct_clock_ns();
     while (nct_batcher_size(batcher) > 0)
         NCT_TRY(nct_batcher_step(batcher, NULL, err));
@@ -85,33 +104,35 @@ static nct_status run_once(trial *t, nct_batcher *batcher, int64_t width, member
     return NCT_OK;
 }
 
+nct_status nct_bench_time_crowd(nct_bench *b, nct_batcher *batcher, const nct_bench_crowd *c, double *read,
+                                double *fed, nct_error *err) {
+    void *members = NULL, *ids = NULL;
+    nct_status status = nct_alloc(&members, (size_t)c->width, sizeof(member), err);
+    if (status == NCT_OK)
+        status = nct_alloc(&ids, (size_t)c->n_prompt, sizeof(int32_t), err);
+    if (status == NCT_OK)
+        status = run_crowd(b, batcher, c, members, ids, read, fed, err);
+    nct_free(ids);
+    nct_free(members);
+    return status;
+}
+
 /* One sample of a width; the `at`-th, or below 0 one to warm up. */
 static nct_status run_width(trial *t, row *r, int at, nct_error *err) {
     nct_knobs knobs;
     nct_batcher *batcher = NULL;
-    void *members = NULL;
+    nct_bench_crowd crowd = {.width = r->width, .n_prompt = t->n_prompt, .n_gen = t->n_gen};
     nct_take_knobs(t->b.cli, &knobs); /* looked at before */
     nct_batcher_options o = {.session = nct_take_session(t->b.cli, &knobs),
                              .n_sequences = (int)r->width,
                              .slice = WHOLE,
                              .apart = t->b.cli->args.made_up};
-    NCT_TRY(nct_alloc(&members, (size_t)r->width, sizeof(member), err));
-    member *m = members;
-    nct_status status = nct_batcher_open(t->b.engine, &o, &batcher, err);
-    for (int64_t i = 0; i < r->width && status == NCT_OK; i++) {
-        void *p = NULL;
-        status = nct_alloc(&p, (size_t)t->n_prompt, sizeof(int32_t), err);
-        m[i].ids = p;
-    }
+    NCT_TRY(nct_batcher_open(t->b.engine, &o, &batcher, err));
     double read = 0, fed = 0;
-    if (status == NCT_OK)
-        status = run_once(t, batcher, r->width, m, &read, &fed, err);
+    nct_status status = nct_bench_time_crowd(&t->b, batcher, &crowd, &read, &fed, err);
     if (at >= 0)
         r->read[at] = read, r->fed[at] = fed;
     nct_batcher_close(batcher);
-    for (int64_t i = 0; i < r->width; i++)
-        nct_free(m[i].ids);
-    nct_free(members);
     return status;
 }
 
@@ -209,7 +230,9 @@ static int prepare(trial *t, nct_cli *cli) {
     if (a->words.n)
         return nct_say_error(cli, NCT_EXIT_USAGE, "bench batch takes no '%s'\ntry: -np 1,4,8",
                              a->words.item[0]);
-    int code = a->parallel ? nct_counts_take(cli, "-np", a->parallel, 1, &t->widths) : NCT_EXIT_OK;
+    int code = nct_bench_take_form(cli);
+    if (code == NCT_EXIT_OK && a->parallel)
+        code = nct_counts_take(cli, "-np", a->parallel, 1, &t->widths);
     if (code == NCT_EXIT_OK && nct_counts_largest(&t->widths) > NCT_BATCHER_MAX)
         code = nct_say_error(cli, NCT_EXIT_USAGE, "-np %s: up to %d sequences are decoded together",
                              a->parallel, NCT_BATCHER_MAX);

@@ -219,12 +219,18 @@ static int report(const sweep *s) {
     if (nct_alloc(&p, 1, sizeof(nct_chart), &err) != NCT_OK)
         return nct_say_status(s->b.cli, &err);
     fill_chart(s, p);
+    int64_t form = a->bench_format;
+    bool to_stdout = true;
+    for (size_t i = 0; i < a->bench_outputs.n; i++)
+        to_stdout &= nct_bench_is_form(a->bench_outputs.item[i], &form);
     for (size_t i = 0; i < a->bench_outputs.n && code == NCT_EXIT_OK; i++) {
-        int64_t own = nct_bench_form_of(a->bench_outputs.item[i]);
-        code = write_one(s, p, a->bench_outputs.item[i], own == NCT_UNSET ? a->bench_format : own);
+        const char *path = a->bench_outputs.item[i];
+        int64_t unused, own = nct_bench_form_of(path);
+        if (!nct_bench_is_form(path, &unused))
+            code = write_one(s, p, path, own == NCT_UNSET ? form : own);
     }
-    if (code == NCT_EXIT_OK && !a->bench_outputs.n)
-        code = write_one(s, p, NULL, a->bench_format);
+    if (code == NCT_EXIT_OK && to_stdout)
+        code = write_one(s, p, NULL, form);
     nct_free(p);
     return code;
 }

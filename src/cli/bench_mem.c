@@ -213,7 +213,9 @@ int nct_bench_mem_main(nct_cli *cli) {
     nct_output out;
     if (a->words.n)
         return nct_say_error(cli, NCT_EXIT_USAGE, "bench mem takes no '%s'", a->words.item[0]);
-    int code = take_threads(cli, &t.threads);
+    int code = nct_bench_take_form(cli);
+    if (code == NCT_EXIT_OK)
+        code = take_threads(cli, &t.threads);
     if (code != NCT_EXIT_OK)
         return code;
     nct_cpu_detect(&t.cpu);

@@ -107,7 +107,9 @@ static int take_arguments(spec_bench *k) {
                              "--accept simulates a head and pays for its passes, and there is none\ntry: --draft DIR");
     if (a->accept && nct_odds_parse(a->accept, &k->odds, &err) != NCT_OK)
         return nct_say_error(k->b.cli, NCT_EXIT_USAGE, "--accept %s", err.text);
-    int code = nct_count_take(k->b.cli, "-p", a->bench_prompt, PROMPT, 2, &n_prompt);
+    int code = nct_bench_take_form(k->b.cli);
+    if (code == NCT_EXIT_OK)
+        code = nct_count_take(k->b.cli, "-p", a->bench_prompt, PROMPT, 2, &n_prompt);
     if (code == NCT_EXIT_OK)
         code = nct_count_take(k->b.cli, "-n", a->bench_gen, ANSWER, 1, &n_answer);
     if (code == NCT_EXIT_OK)

@@ -27,11 +27,8 @@ static void usual_counts(int usable, nct_range *c) {
     c->value[c->n++] = usable;
 }
 
-static int take_threads(const nct_cli *cli, nct_range *c) {
+int nct_threads_take(const nct_cli *cli, nct_range *c) {
     int usable = nct_cpu_usable();
-    usual_counts(usable, c);
-    if (!cli->args.bench_threads)
-        return NCT_EXIT_OK;
     int code = nct_counts_take(cli, "-t", cli->args.bench_threads, 1, c);
     int64_t most = nct_counts_largest(c);
     if (code == NCT_EXIT_OK && most > (cli->args.force_threads ? 1024 : usable))
@@ -147,7 +144,10 @@ static int prepare(trial *t, nct_cli *cli) {
     if (a->words.n)
         return nct_say_error(cli, NCT_EXIT_USAGE, "bench threads takes no '%s'\ntry: -t 1,2,4",
                              a->words.item[0]);
-    int code = take_threads(cli, &t->threads);
+    usual_counts(nct_cpu_usable(), &t->threads);
+    int code = nct_bench_take_form(cli);
+    if (code == NCT_EXIT_OK && a->bench_threads)
+        code = nct_threads_take(cli, &t->threads);
     if (code == NCT_EXIT_OK)
         code = nct_count_take(cli, "-p", a->bench_prompt, PROMPT, 1, &n_prompt);
     if (code == NCT_EXIT_OK)

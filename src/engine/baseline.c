@@ -60,16 +60,19 @@ static nct_status take_row(reading *r, const nct_json *item, nct_error *err) {
     nct_baseline_row *row = &b->row[b->n_rows];
     copy_text(test, row->test, sizeof row->test);
     row->rate = value;
-    if (nct_baseline_find(b, row->test))
+    copy_text(nct_json_get(item, "kv"), row->kv, sizeof row->kv);
+    copy_text(nct_json_get(item, "sparse"), row->sparse, sizeof row->sparse);
+    row->np = small_count(nct_json_get(item, "np"));
+    row->np = row->np ? row->np : 1;
+    row->threads_pp = small_count(nct_json_get(item, "threads_pp"));
+    row->threads_tg = small_count(nct_json_get(item, "threads_tg"));
+    if (nct_baseline_find(b, row, false))
         return nct_fail(err, NCT_E_FORMAT, "%s holds the test %s twice", r->name, row->test);
     if (b->n_rows++ == 0) {
         copy_text(nct_json_get(item, "model"), b->model, sizeof b->model);
         copy_text(nct_json_get(item, "quant"), b->quant, sizeof b->quant);
         copy_text(nct_json_get(item, "cpu"), b->cpu, sizeof b->cpu);
         copy_text(nct_json_get(item, "isa"), b->isa, sizeof b->isa);
-        copy_text(nct_json_get(item, "kv"), b->kv, sizeof b->kv);
-        b->threads_pp = small_count(nct_json_get(item, "threads_pp"));
-        b->threads_tg = small_count(nct_json_get(item, "threads_tg"));
     }
     return NCT_OK;
 }
@@ -127,9 +130,21 @@ void nct_baseline_reset(nct_baseline *baseline) {
     *baseline = (nct_baseline){0};
 }
 
-const nct_baseline_row *nct_baseline_find(const nct_baseline *b, const char *test) {
-    for (size_t i = 0; i < b->n_rows; i++)
-        if (strcmp(b->row[i].test, test) == 0)
-            return &b->row[i];
-    return NULL;
+static bool same_word(const char *a, const char *b) { return !*a || !*b || strcmp(a, b) == 0; }
+static bool same_count(int a, int b) { return !a || !b || a == b; }
+
+const nct_baseline_row *nct_baseline_find(const nct_baseline *b, const nct_baseline_row *like, bool loose) {
+    const nct_baseline_row *only = NULL;
+    size_t n = 0;
+    for (size_t i = 0; i < b->n_rows; i++) {
+        const nct_baseline_row *r = &b->row[i];
+        if (r->np != like->np || strcmp(r->test, like->test) != 0)
+            continue;
+        if (same_word(r->kv, like->kv) && same_word(r->sparse, like->sparse) &&
+            same_count(r->threads_pp, like->threads_pp) && same_count(r->threads_tg, like->threads_tg))
+            return r;
+        only = r;
+        n++;
+    }
+    return loose && n == 1 ? only : NULL;
 }

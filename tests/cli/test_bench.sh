@@ -1,7 +1,7 @@
 # bench: its sizes, forms and comparisons. What it measures is never asked to be fast.
 . "$(dirname "$0")/lib.sh"
 : "${NCT_TINY_MODEL:?a tiny model}"
-export NOCTULE_MODEL="$NCT_TINY_MODEL" NOCTULE_REPETITIONS=2 NOCTULE_THREADS=1
+export NOCTULE_MODEL="$NCT_TINY_MODEL" NOCTULE_REPETITIONS=2 NOCTULE_THREADS=1 NOCTULE_SPEC=off
 
 # ---- sizes
 run bench -p 8 -n 4 -d 0,16..32*2 -pg 6,2
@@ -119,9 +119,13 @@ exits 2; says "--baseline FILE"
 unset NOCTULE_THREADS
 run bench mem -t 1 -r 1
 exits 0; silent; prints "| read |       1 |  all | small |"; prints "| read |       1 |  all | huge  |"
-run bench mem -t 1 -r 1 --format csv
+run bench mem -t 1 -r 1 -o csv
 exits 0; prints "isa,what,threads,node,pages,rate,unit,with"
 holds "eight columns" awk -F, 'NF != 8 { exit 1 }' out
+run bench mem -t 1 -r 1 -o mem.json
+exits 0; prints_nothing; holds "JSON by its ending" grep -q '^\[{"cpu"' mem.json
+run bench mem -t 1 -r 1 -o mem.svg
+exits 2; says "draws nothing"
 run bench mem -t 100000
 exits 2
 run bench mem --isa nosuch
@@ -142,7 +146,7 @@ exits 2
 sparse="${NCT_TINY_MODEL%/*}/sparse"
 run bench depth -m "$sparse" -d 100,1k -p 128 -n 4 -r 1 -c 2000 --made-up
 exits 0; prints "| choosing | blocks of limit |"; prints " % |"
-run bench depth -m "$sparse" -d 100,1k -p 128 -n 4 -r 1 -c 2000 --made-up --format csv
+run bench depth -m "$sparse" -d 100,1k -p 128 -n 4 -r 1 -c 2000 --made-up -o csv
 exits 0; prints "limit_ratio,choosing_share,blocks_share"
 holds "no row chooses at 100, all do at 1,024" sh -c "awk -F, 'NR == 2 || NR == 4 { if (\$10 \$11 != \"\") exit 1 } NR == 3 || NR == 5 { if (!(\$10 > 0 && \$10 < 1 && \$11 > 0)) exit 1 }' out"
 run bench depth -m "$sparse" -d 100,1k -p 128 -n 4 -r 1 -c 2000 --made-up --json

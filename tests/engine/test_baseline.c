@@ -8,6 +8,13 @@ static nct_status parse(const char *text, nct_baseline *b, nct_error *err) {
     return nct_baseline_parse("base.json", text, strlen(text), b, err);
 }
 
+/* The only row of a test, or the one with so many threads. */
+static const nct_baseline_row *find(const nct_baseline *b, const char *test, int threads, bool loose) {
+    nct_baseline_row like = {.np = 1, .kv = "f16", .sparse = "off", .threads_tg = threads};
+    snprintf(like.test, sizeof like.test, "%s", test);
+    return nct_baseline_find(b, &like, loose);
+}
+
 static void test_baseline__reads_a_list_lines_and_one_record(void **state) {
     (void)state;
     static const char *const forms[] = {
@@ -19,21 +26,40 @@ static void test_baseline__reads_a_list_lines_and_one_record(void **state) {
         nct_baseline b;
         NCT_ASSERT_OK(parse(forms[i], &b, fault));
         assert_int_equal(b.n_rows, 2);
-        assert_true(nct_baseline_find(&b, "pp512")->rate == 412.5);
-        assert_true(nct_baseline_find(&b, "tg128")->rate == 12);
-        assert_null(nct_baseline_find(&b, "pp51"));
+        assert_true(find(&b, "pp512", 0, false)->rate == 412.5);
+        assert_true(find(&b, "tg128", 0, false)->rate == 12);
+        assert_null(find(&b, "pp51", 0, true));
         assert_string_equal(b.model, "m");
-        assert_string_equal(b.kv, "f16");
+        assert_string_equal(b.row[0].kv, "f16");
         assert_string_equal(b.cpu, "");
-        assert_int_equal(b.threads_pp, 16);
-        assert_int_equal(b.threads_tg, 0);
+        assert_int_equal(b.row[0].threads_pp, 16);
+        assert_int_equal(b.row[0].threads_tg, 0);
+        assert_int_equal(b.row[0].np, 1);
         nct_baseline_reset(&b);
     }
     nct_baseline one;
     NCT_ASSERT_OK(parse("{\"test\":\"pp1\",\"tps_med\":1,\"threads_pp\":-3}", &one, fault));
     assert_int_equal(one.n_rows, 1);
-    assert_int_equal(one.threads_pp, 0);
+    assert_int_equal(one.row[0].threads_pp, 0);
     nct_baseline_reset(&one);
+}
+
+static void test_baseline__tells_variants_of_a_test_apart(void **state) {
+    (void)state;
+    nct_baseline b;
+    NCT_ASSERT_OK(parse("[{\"test\":\"tg8\",\"tps_med\":1,\"threads_tg\":1,\"kv\":\"f16\"},"
+                        "{\"test\":\"tg8\",\"tps_med\":2,\"threads_tg\":2,\"kv\":\"f16\"},"
+                        "{\"test\":\"tg8\",\"tps_med\":3,\"threads_tg\":2,\"kv\":\"q8\"},"
+                        "{\"test\":\"tg8\",\"tps_med\":4,\"threads_tg\":2,\"np\":4},"
+                        "{\"test\":\"pp8\",\"tps_med\":5,\"sparse\":\"on\"}]",
+                        &b, fault));
+    assert_true(find(&b, "tg8", 1, true)->rate == 1);
+    assert_true(find(&b, "tg8", 2, true)->rate == 2);
+    assert_null(find(&b, "tg8", 3, true)); /* several, none of which it is */
+    assert_null(find(&b, "pp8", 1, false));
+    assert_true(find(&b, "pp8", 1, true)->rate == 5); /* the only one */
+    assert_true(nct_baseline_find(&b, &(nct_baseline_row){.test = "tg8", .np = 4}, false)->rate == 4);
+    nct_baseline_reset(&b);
 }
 
 static void test_baseline__refuses_what_no_bench_wrote(void **state) {
@@ -94,6 +120,7 @@ static void test_baseline__too_many_tests_are_refused(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_baseline__reads_a_list_lines_and_one_record),
+        cmocka_unit_test(test_baseline__tells_variants_of_a_test_apart),
         cmocka_unit_test(test_baseline__refuses_what_no_bench_wrote),
         cmocka_unit_test(test_baseline__holds_no_control_characters),
         cmocka_unit_test(test_baseline__too_many_tests_are_refused),

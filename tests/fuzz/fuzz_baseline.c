@@ -14,9 +14,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
         check(b.n_rows > 0);
         for (size_t i = 0; i < b.n_rows; i++) {
             check(isfinite(b.row[i].rate) && b.row[i].rate > 0);
-            check(nct_baseline_find(&b, b.row[i].test) == &b.row[i]);
+            check(nct_baseline_find(&b, &b.row[i], false) == &b.row[i]);
         }
-        check(!nct_baseline_find(&b, ""));
+        check(!nct_baseline_find(&b, &(nct_baseline_row){.np = 1}, true));
     } else {
         check(status == NCT_E_FORMAT && err.text[0] && !b.row);
     }
