@@ -25,7 +25,7 @@ static nct_status line_as_json(const nct_kept_line *line, nct_bytes *out, nct_er
     NCT_TRY(add_member(out, "{\"id\":", line->name, err));
     NCT_TRY(add_member(out, ",\"model\":", line->model, err));
     NCT_TRY(add_member(out, ",\"title\":", line->title, err));
-    return nct_bytes_printf(out, err, ",\"turns\":%lld,\"tokens\":%lld,\"bytes\":%llu,\"updated\":%lld}\n",
+    return nct_bytes_printf(out, err, ",\"turns\":%lld,\"tokens\":%lld,\"bytes\":%llu,\"updated\":%lld}",
                             (long long)line->n_turns, (long long)line->n_tokens,
                             (unsigned long long)line->n_bytes, (long long)line->updated);
 }
@@ -63,14 +63,19 @@ int nct_session_list_main(nct_cli *cli) {
     }
     for (size_t i = 0; i < n; i++)
         width = (int)strlen(line[i].name) > width ? (int)strlen(line[i].name) : width;
+    bool array = cli->args.format == NCT_FORMAT_JSON;
+    if (array)
+        nct_output_write(&out, "[", 1);
     for (size_t i = 0; i < n && err.status == NCT_OK; i++) {
         nct_bytes text = {0};
         if (!as_json(cli))
             print_line(&out, &line[i], width);
         else if (line_as_json(&line[i], &text, &err) == NCT_OK)
-            nct_output_write(&out, text.data, text.n);
+            nct_output_print(&out, "%s%s", text.data, !array ? "\n" : i + 1 < n ? ",\n" : "");
         nct_bytes_reset(&text);
     }
+    if (array)
+        nct_output_write(&out, "]\n", 2);
     if (n == 0)
         nct_say_note(cli, "no session was saved yet    (noctule chat saves them)");
     nct_kept_list_close(line, n);

@@ -4,6 +4,15 @@ find_model
 export NOCTULE_MODEL="$model"
 kept=state/noctule/sessions
 
+# ---- there are none yet
+run session list
+exits 0; prints_nothing
+run session list --json
+exits 0; silent
+holds "an empty array" test "$(cat out)" = "[]"
+run session list --format jsonl
+exits 0; prints_nothing
+
 # ---- a conversation cut in two is one conversation
 printf 'Hello there\nAnd then?\nWhy?\n' >turns.txt
 run chat --script --greedy -n 12 --cache off <turns.txt
@@ -58,6 +67,10 @@ exits 0; prints tale; prints again; prints "Hello there"
 run session list --json
 exits 0; prints '"id":"again"'
 holds "the newest first" sh -c 'head -n 1 out | grep -q again'
+holds "an array" sh -c 'head -c 2 out | grep -q "^\[{" && tail -c 3 out | grep -q "}\]"'
+run session list --format jsonl
+exits 0
+holds "or an object a line" sh -c 'grep -v "^{.*}$" out | wc -l | grep -qx 0'
 run session show tale
 exits 0; prints "## user"; prints "And then?"
 run session show tale --json
