@@ -107,7 +107,7 @@ typedef struct nct_args {
     bool act_order;
 
     const char *bench_prompt, *bench_gen, *bench_depth, *bench_threads; /* bench: lists of numbers */
-    const char *bench_kv;                                               /* bench: a list of types */
+    const char *bench_kv;                                               /* bench, eval ppl: a list of types */
     nct_list bench_pairs, bench_outputs;
     const char *corpus, *baseline, *tolerance;
     int64_t reps, warmup;

@@ -177,29 +177,19 @@ static int ask_all(nct_needle *n) {
 
 /* "auto", "on", "off", or two of them with a comma between. */
 static int take_modes(nct_needle *n) {
-    const char *text = n->cli->args.sparse_modes, *comma = text ? strchr(text, ',') : NULL;
+    const char *text = n->cli->args.sparse_modes;
     n->modes[0] = n->modes[1] = NCT_UNSET;
     n->n_modes = 1;
-    if (!text)
+    switch (text ? nct_parse_words(text, "auto|on|off", NCT_NEEDLE_MODES, n->modes, &n->n_modes)
+                 : NCT_WORDS_GOOD) {
+    case NCT_WORDS_GOOD:
         return NCT_EXIT_OK;
-    for (; n->n_modes <= NCT_NEEDLE_MODES; n->n_modes++, text = comma + 1, comma = NULL) {
-        size_t length = comma ? (size_t)(comma - text) : strlen(text);
-        int64_t mode = 0;
-        while (mode < 3 && (strlen(nct_needle_mode_name(mode)) != length ||
-                            memcmp(text, nct_needle_mode_name(mode), length) != 0))
-            mode++;
-        if (mode == 3)
-            break;
-        n->modes[n->n_modes - 1] = mode;
-        if (!comma)
-            return n->n_modes == 2 && n->modes[0] == n->modes[1]
-                       ? nct_say_error(n->cli, NCT_EXIT_USAGE, "--sparse names %s twice",
-                                       nct_needle_mode_name(mode))
-                       : NCT_EXIT_OK;
+    case NCT_WORDS_TWICE:
+        return nct_say_error(n->cli, NCT_EXIT_USAGE, "--sparse %s names one of them twice", text);
+    default:
+        return nct_say_error(n->cli, NCT_EXIT_USAGE,
+                             "--sparse %s: expected auto, on, off, or two of them: on,off", text);
     }
-    return nct_say_error(n->cli, NCT_EXIT_USAGE,
-                         "--sparse %s: expected auto, on, off, or two of them: on,off",
-                         n->cli->args.sparse_modes);
 }
 
 static int take_grid(nct_needle *n) {

@@ -221,7 +221,12 @@ static const nct_command commands[] = {
      "The text is cut into windows of -c tokens, each behind the begin-of-text token and with an empty "
      "cache.\n"
      "\n"
-     "  noctule eval ppl book.txt -c 256 --tokens 2048\n",
+     "With several values of --sparse or --kv there is a row for each, or for each pair, and what it differs by from\n"
+     "the first. Its nats are a token's, on average: all rows read the same tokens, so that this is known more\n"
+     "closely than the perplexities are.\n"
+     "\n"
+     "  noctule eval ppl book.txt -c 256 --tokens 2048\n"
+     "  noctule eval ppl book.txt -c 32k --sparse off,on --kv f16,q8\n",
      nct_eval_ppl_main},
     {"eval logits", NCT_CMD_EVAL_LOGITS, "", "logits of given ids, for comparing implementations",
      "Prints positions, argmax and the five largest logits of each row as JSON: all rows, or those from\n"

@@ -69,3 +69,36 @@ nct_range_fault nct_parse_range(const char *text, int64_t low, int64_t high, boo
     *range = r;
     return NCT_RANGE_GOOD;
 }
+
+/* Which of the words a text of n bytes is; -1: none. */
+static int64_t find_word(const char *text, size_t n, const char *words) {
+    for (int64_t i = 0;; i++) {
+        size_t length = strcspn(words, "|");
+        if (length == n && memcmp(text, words, n) == 0)
+            return i;
+        if (!words[length])
+            return -1;
+        words += length + 1;
+    }
+}
+
+nct_words_fault nct_parse_words(const char *text, const char *words, size_t most, int64_t *index, size_t *n) {
+    size_t found = 0;
+    for (const char *at = text;; at++) {
+        size_t length = strcspn(at, ",");
+        int64_t word = find_word(at, length, words);
+        if (word < 0)
+            return NCT_WORDS_UNKNOWN;
+        for (size_t i = 0; i < found; i++)
+            if (index[i] == word)
+                return NCT_WORDS_TWICE;
+        if (found == most)
+            return NCT_WORDS_LONG;
+        index[found++] = word;
+        at += length;
+        if (*at == 0)
+            break;
+    }
+    *n = found;
+    return NCT_WORDS_GOOD;
+}

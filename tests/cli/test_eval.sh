@@ -53,6 +53,50 @@ exits 2
 run eval ppl empty.txt
 exits 2; says "nothing to predict"
 
+# ---- several ways side by side: each as it is alone, and what it differs by from the first
+row_of() { sed 's/^.*"sparse"/"sparse"/; s/,"seconds".*//; s/"delta":{[^}]*}//; s/,$//'; }
+number_of() { sed -n "s/.*\"$1\":\([-0-9.e+]*\).*/\1/p"; }
+few="-c 200 --tokens 200 -X sparse.dense_len=32 -X sparse.topk=3 -X sparse.window=16 -X sparse.block=16"
+run eval ppl text.txt $few --sparse off,on --kv f32,q8 --format jsonl
+exits 0
+cp out rows
+holds "two by two" test "$(wc -l <rows)" -eq 4
+holds "in the order asked for" sh -c 'sed "s/.*\"sparse\":\"\([a-z]*\)\",\"keys\":\"\([a-z0-9]*\)\".*/\1 \2/" rows | tr "\n" "," | grep -qx "off f32,off q8,on f32,on q8,"'
+holds "the first is compared with nothing" test "$(head -n 1 rows | grep -c delta)" -eq 0
+i=0
+for ways in "off f32" "off q8" "on f32" "on q8"; do
+    i=$((i + 1))
+    run eval ppl text.txt $few --sparse "${ways% *}" --kv "${ways#* }" --json
+    exits 0
+    row_of <out >alone
+    sed -n "${i}p" rows | row_of >beside
+    same alone beside "$ways is another beside the others"
+    [ $i = 1 ] && first=$(number_of ppl <out) && nll=$(number_of nll <out)
+done
+holds "each way has its own" test "$(sed 's/"delta".*//; s/.*"ppl":\([^,]*\),.*/\1/' rows | sort -u | wc -l)" -eq 4
+for i in 2 3 4; do
+    delta=$(sed -n "${i}p" rows | sed 's/.*"delta"//') ppl=$(sed -n "${i}p" rows | sed 's/"delta".*//' | number_of ppl)
+    more=$(sed -n "${i}p" rows | sed 's/"delta".*//' | number_of nll)
+    holds "row $i: $delta" awk -v d="$(echo "$delta" | number_of ppl)" -v r="$(echo "$delta" | number_of percent)" -v n="$(echo "$delta" | number_of nll)" \
+        -v low="$(echo "$delta" | number_of nll_low)" -v high="$(echo "$delta" | number_of nll_high)" -v p="$ppl" -v f="$first" -v m="$more" -v k="$nll" 'BEGIN {
+        near = 1e-5 * f
+        exit !((d - (p - f)) ^ 2 < near ^ 2 && (r - 100 * (p / f - 1)) ^ 2 < 1e-6 && (n - (m - k)) ^ 2 < 1e-12 && low <= n && n <= high) }'
+done
+run eval ppl text.txt $few --sparse off,on --kv f32,q8 --json
+exits 0; prints '"rows":[{"sparse":"off"'
+holds "one object" test "$(wc -l <out)" -eq 1
+run eval ppl text.txt $few --sparse off,on
+exits 0; silent; prints "delta"
+holds "a line each" test "$(grep -c '^o[nf]' out)" -eq 2
+run eval ppl text.txt --sparse off,on -X sparse.topk=1 -X sparse.block=16 --progress plain
+exits 2; prints_nothing; holds "refused before anything is measured" test "$(grep -c measuring err)" -eq 0
+run eval ppl text.txt --sparse off,never
+exits 2; says "auto|on|off"
+run eval ppl text.txt --kv q8,f16,q8
+exits 2; says "twice"
+run eval ppl text.txt --kv q8,f16 -ctk f16 -ctv f16
+exits 2; says "-ctk"
+
 # ---- the golden perplexity, where the data is at hand
 stories=${NCT_SHARED_DIR:-}/data/stories
 if [ -e "$stories/golden_ppl_stories.txt" ]; then
