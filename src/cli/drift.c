@@ -61,7 +61,7 @@ typedef struct drifting {
     bool exact;
     bool has[N_REFERENCES];
     nct_drift drift[N_REFERENCES];
-    double max_kl, max_error; /* of "self"; NaN: no limit */
+    double max_kl, max_error; /* of "self"; NaN: no limit of the error */
 } drifting;
 
 static int open_bundle(drifting *k) {
@@ -97,6 +97,13 @@ static int measure(drifting *k) {
                              k->info.path);
     return NCT_EXIT_OK;
 }
+
+/* Judged is the distance from the model itself: the source's tells of what rounding did. */
+static bool is_far(const drifting *k) { return k->drift[NCT_REFERENCE_SELF].divergence > k->max_kl; }
+static bool is_off(const drifting *k) {
+    return !isnan(k->max_error) && k->drift[NCT_REFERENCE_SELF].largest > k->max_error;
+}
+static bool passes(const drifting *k) { return !is_far(k) && !is_off(k); }
 
 static void print_text(const drifting *k, nct_output *out) {
     nct_output_print(out, "%s on %s%s\n", k->info.name, k->info.isa, k->exact ? ", exact" : "");
@@ -134,17 +141,21 @@ static void print_json(const drifting *k, nct_output *out) {
                          d->same_first ? "true" : "false", d->same ? "true" : "false");
         nct_bytes_reset(&isa);
     }
-    nct_output_print(out, "}\n");
+    nct_output_print(out, ",\"max_kl\":%.6g", k->max_kl);
+    if (isnan(k->max_error))
+        nct_output_print(out, ",\"max_error\":null");
+    else
+        nct_output_print(out, ",\"max_error\":%.6g", k->max_error);
+    nct_output_print(out, ",\"passed\":%s}\n", passes(k) ? "true" : "false");
     nct_bytes_reset(&name);
 }
 
-/* Judged is the distance from the model itself: the source's tells of what rounding did. */
 static int verdict(const drifting *k) {
     const nct_drift *d = &k->drift[NCT_REFERENCE_SELF];
-    if (d->divergence > k->max_kl)
+    if (is_far(k))
         return nct_say_error(k->cli, NCT_EXIT_CHECK, "%s: divergence %.3g nats, more than %.3g", k->info.name,
                              d->divergence, k->max_kl);
-    if (!isnan(k->max_error) && d->largest > k->max_error)
+    if (is_off(k))
         return nct_say_error(k->cli, NCT_EXIT_CHECK, "%s: a logit differs by %.3g, more than %.3g",
                              k->info.name, d->largest, k->max_error);
     return NCT_EXIT_OK;

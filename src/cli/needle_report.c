@@ -44,12 +44,57 @@ static void print_json_trial(const nct_needle *n, const nct_needle_place *p, boo
     nct_bytes_reset(&json);
 }
 
+/* A cell with its share of needles found, and what was said to each seed. */
+static void print_cell(const nct_needle *n, const nct_needle_place *at, bool first, nct_output *out) {
+    nct_bytes json = {0};
+    size_t asked = 0;
+    nct_bytes_printf(&json, NULL,
+                     "%s\n{\"sparse\":\"%s\",\"length\":%lld,\"depth\":%lld,\"percent\":%.6g,\"answers\":[",
+                     first ? "" : ",", nct_needle_mode_name(n->modes[at->mode]),
+                     (long long)n->lengths.value[at->length], (long long)n->depths.value[at->depth],
+                     100 * nct_needle_cell_share(n, at->mode, at->length, at->depth));
+    for (nct_needle_place p = *at; p.seed < n->n_seeds; p.seed++) {
+        const nct_needle_trial *t = nct_needle_trial_at(n, &p);
+        if (!t->asked)
+            continue;
+        nct_bytes_add_str(&json, asked++ ? "," : "", NULL);
+        nct_json_write_string(&json, t->answer, strlen(t->answer), NULL);
+    }
+    nct_bytes_add_str(&json, "]}", NULL);
+    nct_output_write(out, json.data, json.n);
+    nct_bytes_reset(&json);
+}
+
+/* All cells of which something was asked. */
+static void print_cells(const nct_needle *n, nct_output *out) {
+    bool first = true;
+    for (nct_needle_place p = {0}; p.mode < n->n_modes; p.mode++)
+        for (p.length = 0; p.length < n->lengths.n; p.length++)
+            for (p.depth = 0; p.depth < n->depths.n; p.depth++)
+                if (!isnan(nct_needle_cell_share(n, p.mode, p.length, p.depth))) {
+                    print_cell(n, &p, first, out);
+                    first = false;
+                }
+}
+
+/* A trial a line. */
+static void print_line(const nct_needle *n, const nct_needle_place *p, bool first, nct_output *out) {
+    nct_bytes json = {0};
+    (void)first;
+    nct_bytes_add_str(&json, "{", NULL);
+    nct_needle_write_trial(n, p, &json);
+    nct_bytes_add_str(&json, "}\n", NULL);
+    nct_output_write(out, json.data, json.n);
+    nct_bytes_reset(&json);
+}
+
 static void print_json(const nct_needle *n, nct_output *out) {
     nct_bytes json = {0};
     nct_bytes_add_str(&json, "{\"task\":\"needle\",\"model\":", NULL);
     nct_json_write_string(&json, n->quiz.info.name, strlen(n->quiz.info.name), NULL);
     nct_bytes_add_str(&json, ",\"quant\":", NULL);
     nct_json_write_string(&json, n->quiz.info.weights, strlen(n->quiz.info.weights), NULL);
+    nct_bytes_printf(&json, NULL, ",\"isa\":\"%s\"", n->quiz.info.isa);
     nct_bytes_add_str(&json, n->lang == NCT_NEEDLE_ZH ? ",\"lang\":\"zh\"" : ",\"lang\":\"en\"", NULL);
     for (size_t m = 0; m < n->n_modes; m++) {
         double share = nct_needle_mode_share(n, m);
@@ -63,6 +108,8 @@ static void print_json(const nct_needle *n, nct_output *out) {
     nct_output_write(out, json.data, json.n);
     nct_bytes_reset(&json);
     each_trial(n, out, print_json_trial);
+    nct_output_print(out, "],\"cells\":[");
+    print_cells(n, out);
     nct_output_print(out, "]}\n");
 }
 
@@ -79,7 +126,7 @@ static void write_csv_text(nct_output *out, const char *text) {
 static void print_csv_trial(const nct_needle *n, const nct_needle_place *p, bool first, nct_output *out) {
     const nct_needle_trial *t = nct_needle_trial_at(n, p);
     if (first)
-        nct_output_print(out, "model,quant,sparse,length,depth,seed,needles,found,tokens,answer\n");
+        nct_output_print(out, "model,quant,sparse,length,depth,seed,needles,found,tokens,answer,lang,expected,percent\n");
     write_csv_text(out, n->quiz.info.name);
     nct_output_write(out, ",", 1);
     write_csv_text(out, n->quiz.info.weights);
@@ -87,7 +134,10 @@ static void print_csv_trial(const nct_needle *n, const nct_needle_place *p, bool
                      (long long)n->lengths.value[p->length], (long long)n->depths.value[p->depth],
                      (unsigned long long)(n->seed + p->seed), n->n_needles, t->found, t->n_ids);
     write_csv_text(out, t->answer);
-    nct_output_write(out, "\n", 1);
+    nct_output_print(out, n->lang == NCT_NEEDLE_ZH ? ",zh," : ",en,");
+    for (size_t i = 0; i < n->n_needles; i++)
+        nct_output_print(out, i ? " %llu" : "%llu", (unsigned long long)t->expected[i]);
+    nct_output_print(out, ",%.6g\n", 100 * (double)t->found / (double)n->n_needles);
 }
 
 static void print_csv(const nct_needle *n, nct_output *out) { each_trial(n, out, print_csv_trial); }
@@ -198,7 +248,9 @@ int nct_needle_report(nct_needle *n, int code) {
     int opened = nct_output_open(n->cli, NULL, &out);
     if (opened != NCT_EXIT_OK)
         return opened;
-    if (n->cli->args.format == NCT_FORMAT_JSON || n->cli->args.format == NCT_FORMAT_JSONL)
+    if (n->cli->args.format == NCT_FORMAT_JSONL)
+        each_trial(n, &out, print_line);
+    else if (n->cli->args.format == NCT_FORMAT_JSON)
         print_json(n, &out);
     else
         print_text(n, &out);

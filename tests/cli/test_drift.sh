@@ -10,7 +10,7 @@ exits 0; says "drift on "; says "from exact mode: divergence"; says "the same ne
 run eval drift made.nct
 exits 0; silent; prints "itself   divergence"; prints "source   divergence"
 run eval drift made.nct -X exact=1 --json
-exits 0; prints '"exact":true'; prints '"self":{"tokens":16,'; prints '"top1":true'; prints '"source":{'
+exits 0; prints '"exact":true'; prints '"max_kl":1e-06,"max_error":null,"passed":true'; prints '"self":{"tokens":16,'; prints '"top1":true'; prints '"source":{'
 if command -v python3 >/dev/null 2>&1; then
     holds "parses as JSON" python3 -c 'import json; json.load(open("out"))'
 fi
@@ -28,6 +28,10 @@ exits 0
 # ---- thresholds: coded weights meet rounded activations, so something is left
 run eval drift made.nct --max-kl 0
 exits 7; says "divergence"; prints "itself"
+run eval drift made.nct --max-kl 0 --json
+exits 7; prints '"max_kl":0,'; prints '"passed":false'
+run eval drift made.nct --max-error 0 --json
+exits 7; prints '"max_error":0,"passed":false'
 run eval drift made.nct --max-error 0
 exits 7; says "a logit differs"
 run eval drift made.nct --max-kl 1 --max-error 100 -o drift.txt

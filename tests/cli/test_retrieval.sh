@@ -77,7 +77,7 @@ fi
 grid="-L 400,600 -D 0,50,100 --seeds 2 -n 4"
 run eval needle $grid --json
 exits 0; silent; prints '"computed":12'; prints '"mean":{"auto":'
-holds "twelve trials" test "$(grep -c '"length"' out)" -eq 12
+holds "twelve trials" test "$(grep -c '"seed"' out)" -eq 12
 whole=$(sed -n 's/.*"prefilled":\([0-9]*\).*/\1/p' out)
 sum=$(grep -o '"tokens":[0-9]*' out | cut -d: -f2 | paste -sd+ | sed 's/$//')
 holds "prompts fill their length but for the answer" sh -c "grep -o '\"tokens\":[0-9]*' out | cut -d: -f2 | awk '{ if (!(\$1 > 560 && \$1 <= 596) && !(\$1 > 360 && \$1 <= 396)) exit 1 }'"
@@ -104,6 +104,25 @@ if command -v python3 >/dev/null 2>&1; then
     holds "the SVG is well-formed" python3 -c 'import xml.dom.minidom as d; t = d.parse("cells.svg"); assert t.documentElement.tagName == "svg" and t.getElementsByTagName("title")'
     holds "the JSON parses" python3 -c 'import json; t = json.load(open("cells.json")); assert len(t["trials"]) == 12'
     holds "the CSV parses" python3 -c 'import csv; t = list(csv.DictReader(open("cells.csv", newline="", errors="replace"))); assert len(t) == 12 and t[0]["length"] == "400"'
+    cat >cells.py <<'P'
+import csv, json
+whole = json.load(open("cells.json", "rb"))
+lines = [json.loads(line) for line in open("out", "rb")]
+table = list(csv.DictReader(open("cells.csv", newline="", errors="replace")))
+assert [(c["length"], c["depth"]) for c in whole["cells"]] == [(l, d) for l in (400, 600) for d in (0, 50, 100)]
+assert lines == whole["trials"]
+for c in whole["cells"]:
+    of = [t for t in whole["trials"] if (t["length"], t["depth"], t["sparse"]) == (c["length"], c["depth"], c["sparse"])]
+    assert c["answers"] == [t["answer"] for t in of] and len(of) == 2, c
+    assert abs(c["percent"] - 50 * sum(t["found"] for t in of)) < 1e-3, c
+for t, row in zip(whole["trials"], table):
+    assert [int(x) for x in row["expected"].split()] == t["expected"] and row["lang"] == "en", row
+    assert float(row["percent"]) == 100 * t["found"] and int(row["seed"]) == t["seed"], row
+assert whole["isa"]
+P
+    run eval needle $grid -o cells.jsonl --format jsonl
+    exits 0
+    holds "every cell has its share and its answers, in every form" python3 cells.py
 fi
 run eval needle $grid -o cells.svg -o cells.jsonl --json
 exits 0; prints '"computed":0'; prints '"from_records":12'; prints '"prefilled":0'
