@@ -563,7 +563,7 @@ const nct_option nct_option_table[] = {
      .help = "how likely each token was, and the N likeliest beside it, in JSON or else on stderr", .value = "N",
      .standard = "none", .low = 0, .high = 100},
     {"dry-run", NCT_KIND_FLAG, RUN | BATCH, "Output", FIELD(dry_run),
-     .help = "count tokens and memory, print them, and stop"},
+     .help = "count tokens and memory, run: also about how long it takes, print them, and stop"},
     {"progress", NCT_KIND_CHOICE,
      GENERATE | WARM | PPL | QUIZ | BENCH | COUNTS | DEPTH | CONVERT | CORPUS | BATCH | WIDTHS | NCT_CMD_PLAN,
      "Output", FIELD(progress), .help = "of what takes long, on stderr", .value = "auto|bar|plain|json|none",

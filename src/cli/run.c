@@ -18,6 +18,7 @@
 #include "cli/sessions.h"
 #include "cli/show.h"
 #include "cli/sources.h"
+#include "cli/speed.h"
 #include "cli/talk.h"
 #include "engine/identity.h"
 #include "text/fence.h"
@@ -479,13 +480,19 @@ static int dry_run(run *r) {
     nct_session_report(r->session, &report);
     uint64_t cache = report.kv_bytes_per_token * (r->n_ids + answer);
     nct_output *o = &r->show.output;
+    nct_speed speed;
+    int code = nct_speed_find(r->cli, r->engine, r->ids, r->n_ids, r->n_ids + answer, &speed);
+    if (code != NCT_EXIT_OK)
+        return code;
     if (as_json(r)) {
         nct_output_print(o,
                          "{\"dry_run\":true,\"prompt\":%zu,\"dropped\":%zu,\"context\":%zu,\"answer\":%zu,"
                          "\"weight_bytes\":%"
-                         "llu,\"draft_bytes\":%llu,\"cache_bytes\":%llu}\n",
+                         "llu,\"draft_bytes\":%llu,\"cache_bytes\":%llu,",
                          r->n_ids, r->n_dropped, limit, answer, (unsigned long long)r->info.weight_bytes,
                          (unsigned long long)r->info.draft_bytes, (unsigned long long)cache);
+        nct_speed_print_json(&speed, r->n_ids, answer, r->n_samples, o);
+        nct_output_print(o, "}\n");
         return NCT_EXIT_OK;
     }
     nct_output_print(o, "model    %s (%s)\n", r->info.name, r->info.weights);
@@ -498,6 +505,7 @@ static int dry_run(run *r) {
     if (r->info.draft_bytes)
         nct_output_print(o, "%s of the draft's, ", NCT_BYTES(r->info.draft_bytes));
     nct_output_print(o, "%s of cache when all is used\n", NCT_BYTES(cache));
+    nct_speed_print(&speed, r->n_ids, answer, r->n_samples, o);
     return NCT_EXIT_OK;
 }
 

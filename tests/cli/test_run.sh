@@ -168,6 +168,55 @@ exits 0; prints "prompt "; prints "memory "
 run run --dry-run --json x </dev/null
 exits 0; prints '"dry_run":true'; prints '"cache_bytes":'
 
+# ---- and how long it would take, by speeds that are measured once
+speeds() { ls "$XDG_CACHE_HOME/noctule" 2>/dev/null | grep -c '^speed-'; }
+rm -rf "$XDG_CACHE_HOME/noctule"
+run run --dry-run --json --cache off x </dev/null
+exits 0; prints '"from":"measured"'
+run run --dry-run --json --cache ro x </dev/null
+exits 0; prints '"from":"measured"'
+holds "--cache off and ro keep nothing" test "$(speeds)" -eq 0
+run run --dry-run --json -n 40 x </dev/null
+exits 0; silent; prints '"from":"measured"'
+holds "kept for this host" test "$(speeds)" -eq 1
+holds "all of it is a time" awk -v a="$(json prefill_s)" -v b="$(json decode_s)" -v c="$(json prefill_tps)" -v d="$(json decode_tps)" -v n="$(json prompt)" 'BEGIN {
+    exit !(a > 0 && b > 0 && (c * a / n - 1) ^ 2 < 1e-4 && (d * b / 40 - 1) ^ 2 < 1e-4) }'
+run run --dry-run --json -n 40 x </dev/null
+exits 0; prints '"from":"remembered"'
+short=$(json prefill_s) answer=$(json decode_s) few=$(json prompt)
+run run --dry-run --json -n 80 "$(yes "A longer prompt." | head -n 30)" </dev/null
+exits 0; prints '"from":"remembered"'
+holds "more tokens take longer, each as long at least" awk -v a="$short" -v n="$few" -v b="$(json prefill_s)" -v m="$(json prompt)" -v c="$answer" -v d="$(json decode_s)" 'BEGIN {
+    exit !(m > n && b / m >= a / n * (1 - 1e-4) && d >= 2 * c * (1 - 1e-4)) }'
+run run --dry-run --json -n 40 --samples 3 x </dev/null
+holds "three answers take three times as long" awk -v a="$answer" -v b="$(json decode_s)" 'BEGIN { exit !((b / a - 3) ^ 2 < 1e-6) }'
+run run --dry-run --json -n 40 --kv q8 x </dev/null
+prints '"from":"measured"'; holds "another cache has another speed" test "$(speeds)" -eq 2
+run run --dry-run -n 40 x </dev/null
+exits 0; prints "to read the prompt ("; prints "by speeds of this host measured on 20"
+run run --dry-run -n 40 --cache off x </dev/null
+prints "by speeds of this host measured now"
+for damage in 's/"when":[0-9]*/"when":1/' 's/"read_s":[^,]*/"read_s":-1/' 's/"schema":1/"schema":0/' 's/"cpu":"/"cpu":"x/' 's/begin/x/' 's/{/[/'; do
+    for file in "$XDG_CACHE_HOME"/noctule/speed-*; do sed "$damage" "$file" >damaged && cat damaged >"$file"; done
+    run run --dry-run --json -n 40 x </dev/null
+    exits 0; prints '"from":"measured"'
+done
+# what chooses blocks is timed where it does
+few_blocks="--sparse on -X sparse.dense_len=400 -X sparse.topk=3 -X sparse.window=16 -X sparse.block=16"
+run run --dry-run --json -n 4 $few_blocks x </dev/null
+exits 0; prints '"from":"measured"'
+run run --dry-run --json -n 4 $few_blocks "$(yes "A longer prompt." | head -n 200)" </dev/null
+exits 0; prints '"from":"measured"'
+run run --dry-run --json -n 4 $few_blocks "$(yes "A longer prompt." | head -n 100)" </dev/null
+exits 0; prints '"from":"remembered"'
+# never invented
+run run --dry-run --json --kv f32 --mem 1 x </dev/null
+exits 0; prints '"time":null'; prints '"time_unknown":"memory does not suffice to measure"'
+run run --dry-run --kv f32 --mem 1 x </dev/null
+prints "unknown: memory"
+run run --dry-run --json --kv-dir pages x </dev/null
+exits 0; prints '"time":{'; holds "no pages are left behind" sh -c '! ls pages/* >/dev/null 2>&1'
+
 # ---- statistics when asked for, notes with -v, threads beyond the machine
 run run --stats -n 5 --ignore-eos x </dev/null
 exits 0; says " in"; says "5 out"; says "t/s"
