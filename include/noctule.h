@@ -130,6 +130,7 @@ typedef struct nct_model_info {
     const char *numa;           /* what is made of memory nodes, e.g. "1 node", "node 1 of 2", "sharded over 2 nodes" */
     const char *isa;            /* rung in use */
     int n_threads, n_threads_batch; /* for steps of a few rows; for prompts */
+    double load_s;              /* opening it took so long */
     int bos, n_eos;             /* bos -1: none */
     const int32_t *eos;
     const char *warning;        /* what was read otherwise than a file says, one sentence, or NULL */
@@ -556,6 +557,10 @@ typedef struct nct_sequence_state {
     int n_chosen;
     int limit;            /* tokens it may hold */
     bool is_long;         /* it uses the long table */
+    bool is_sparse;       /* rows of it chose blocks */
+    int n_computed;       /* tokens of the prompt that were computed, .. */
+    double read_s;        /* .. and how long that took, steps between that carried others only included */
+    uint64_t n_rounds, n_guessed, n_accepted; /* steps that computed chosen tokens, tokens guessed in them, guesses that held */
 } nct_sequence_state;
 void nct_batcher_look(const nct_batcher *batcher, int number, nct_sequence_state *state);
 

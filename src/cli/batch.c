@@ -338,10 +338,7 @@ static void finish_item(batch *b, nct_item *item, uint64_t order) {
 
 static void finish_job(batch *b, job *j) {
     nct_error err = {0};
-    nct_sequence_state s;
-    nct_batcher_look(b->batcher, j->item.number, &s);
-    j->item.n_copied = (size_t)s.n_copied;
-    j->item.is_long = s.is_long;
+    nct_batcher_look(b->batcher, j->item.number, &j->item.state);
     if (!j->item.fault && nct_answering_end(j->item.answering, &err) != NCT_OK)
         nct_item_fail(&j->item, NULL, "failure", "%s", err.text);
     if (b->cli->args.fail_on_length && (j->item.timed_out || j->item.answer.finish == NCT_FINISH_LENGTH))

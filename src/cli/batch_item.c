@@ -18,6 +18,8 @@ enum { MAX_TOKENS = 1024, PLAIN_TOKENS = 256 };
 
 int nct_recipe_open(const nct_cli *cli, nct_recipe *r) {
     const nct_args *a = &cli->args;
+    nct_knobs knobs;
+    nct_error err = {0};
     *r = (nct_recipe){.cli = cli, .quiet = *cli};
     r->quiet.said = &r->said;
     int code = nct_overflow_check(cli);
@@ -32,6 +34,12 @@ int nct_recipe_open(const nct_cli *cli, nct_recipe *r) {
     r->n_samples = a->samples == NCT_UNSET ? 1 : (size_t)a->samples;
     if (code == NCT_EXIT_OK)
         code = nct_open_model(cli, false, &r->engine, &r->info);
+    if (code == NCT_EXIT_OK && nct_result_digest(r->engine, &r->info, r->digest, &err) != NCT_OK)
+        code = nct_say_status(cli, &err);
+    if (code == NCT_EXIT_OK)
+        code = nct_take_knobs(cli, &knobs);
+    if (code == NCT_EXIT_OK)
+        r->dense_len = (int)knobs.dense_len;
     if (code == NCT_EXIT_OK)
         code = nct_take_sampling(cli, r->engine, &r->sampling, &r->bias);
     if (code == NCT_EXIT_OK)

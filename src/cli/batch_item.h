@@ -8,6 +8,7 @@
 #include "cli/batch_source.h"
 #include "cli/input.h"
 #include "cli/logprobs.h"
+#include "cli/result.h"
 #include "cli/sources.h"
 #include "cli/talk.h"
 
@@ -18,6 +19,8 @@ typedef struct nct_recipe {
     nct_bytes said;
     nct_engine *engine;
     nct_model_info info;
+    char digest[NCT_DIGEST_HEX]; /* of the model, "" where there is none */
+    int dense_len;               /* of -X; 0: the model's */
     bool plain; /* no template */
     nct_talk talk;
     nct_bytes instruction; /* -p */
@@ -73,9 +76,8 @@ typedef struct nct_item {
     nct_sources sources; /* with --sources: counted while it is answered .. */
     nct_source *found;   /* .. and what that comes to */
     size_t n_found;
-    int number; /* in the batcher */
-    bool is_long;
-    size_t n_copied;
+    int number; /* in the batcher .. */
+    nct_sequence_state state; /* .. and what that says in the end */
     uint64_t began_ns, first_ns, ended_ns;
     bool timed_out;
 } nct_item;

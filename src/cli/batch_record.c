@@ -2,6 +2,7 @@
 #include <string.h>
 
 #include "cli/batch_item.h"
+#include "cli/show.h"
 
 static nct_status add_text(nct_bytes *out, const nct_bytes *text, nct_error *err) {
     return nct_json_write_string(out, text->data ? text->data : "", text->n, err);
@@ -113,9 +114,27 @@ static nct_status add_answer(const nct_answer *a, nct_bytes *out, nct_error *err
     return nct_bytes_printf(out, err, ",\"tool_calls\":%s", a->calls);
 }
 
+/* What made the answer, of what, and how fast. */
+static nct_status add_making(const nct_item *item, nct_bytes *out, nct_error *err) {
+    const nct_recipe *r = item->recipe;
+    const nct_answer *a = &item->answer;
+    const nct_sequence_state *s = &item->state;
+    NCT_TRY(nct_result_write_model(&r->info, r->digest, out, err));
+    NCT_TRY(nct_bytes_printf(
+        out, err,
+        ",\"usage\":{\"prompt\":%zu,\"dropped\":%zu,\"cached\":%d,\"completion\":%zu,\"thinking\":%zu},"
+        "\"timings\":{\"load_ms\":%.1f,\"ttft_ms\":%.1f,\"prefill_tps\":%.1f,\"decode_tps\":%.1f},"
+        "\"rope\":\"%s\",",
+        a->n_prompt, item->n_dropped, s->n_copied, a->n_ids, a->n_thinking, r->info.load_s * 1e3,
+        milliseconds(item->began_ns, item->first_ns), nct_rate((size_t)s->n_computed, s->read_s),
+        decode_rate(item), s->is_long ? "long" : "native"));
+    NCT_TRY(nct_result_write_spec(s->n_rounds, s->n_guessed, s->n_accepted, 0, out, err));
+    NCT_TRY(nct_bytes_add_str(out, "},", err));
+    return nct_result_write_sparse(&r->info, s->is_sparse, r->dense_len, out, err);
+}
+
 static nct_status write_own(const nct_item *item, nct_bytes *out, nct_error *err) {
     const nct_answer *a = &item->answer;
-    const nct_model_info *info = &item->recipe->info;
     NCT_TRY(nct_bytes_add_str(out, "{\"id\":", err));
     NCT_TRY(add_text(out, &item->id, err));
     if (item->fault) {
@@ -126,18 +145,9 @@ static nct_status write_own(const nct_item *item, nct_bytes *out, nct_error *err
         NCT_TRY(add_answer(a, out, err));
         NCT_TRY(nct_bytes_add_str(out, ",\"thinking\":", err));
         NCT_TRY(a->has_thinking ? add_text(out, &a->thinking, err) : nct_bytes_add_str(out, "null", err));
-        NCT_TRY(nct_bytes_printf(out, err, ",\"finish_reason\":\"%s\",\"truncated\":%s,\"model\":{\"name\":",
-                                 nct_answer_reason(a), is_cut(item) ? "true" : "false"));
-        NCT_TRY(add_string(out, info->name, err));
-        NCT_TRY(nct_bytes_add_str(out, ",\"quant\":", err));
-        NCT_TRY(add_string(out, info->weights, err));
-        NCT_TRY(nct_bytes_printf(
-            out, err,
-            ",\"isa\":\"%s\"},\"usage\":{\"prompt\":%zu,\"dropped\":%zu,\"cached\":%zu,\"completion\":%zu,"
-            "\"thinking\":%zu},\"timings\":{\"ttft_ms\":%.1f,\"decode_tps\":%.1f},\"rope\":\"%s\"",
-            info->isa, a->n_prompt, item->n_dropped, item->n_copied, a->n_ids, a->n_thinking,
-            milliseconds(item->began_ns, item->first_ns), decode_rate(item),
-            item->is_long ? "long" : "native"));
+        NCT_TRY(nct_bytes_printf(out, err, ",\"finish_reason\":\"%s\",\"truncated\":%s,", nct_answer_reason(a),
+                                 is_cut(item) ? "true" : "false"));
+        NCT_TRY(add_making(item, out, err));
     }
     NCT_TRY(nct_bytes_add_str(out, ",", err));
     NCT_TRY(add_sampling(item, out, err));
@@ -192,6 +202,10 @@ static nct_status write_openai(const nct_item *item, nct_bytes *out, nct_error *
     NCT_TRY(item->fault ? add_error(item, out, err) : nct_bytes_add_str(out, "null", err));
     NCT_TRY(nct_bytes_add_str(out, ",\"noctule\":{", err));
     NCT_TRY(add_identity(item, out, err));
+    if (!item->fault) {
+        NCT_TRY(nct_bytes_add_str(out, ",", err));
+        NCT_TRY(add_making(item, out, err));
+    }
     if (item->recipe->n_samples > 1)
         NCT_TRY(nct_bytes_printf(out, err, ",\"sample\":%u", item->sample));
     NCT_TRY(nct_bytes_add_str(out, ",", err));

@@ -8,19 +8,18 @@
 #include "base/room.h"
 #include "base/utf8.h"
 #include "base/clock.h"
-#include "base/sha256.h"
 #include "cli/constrain.h"
 #include "cli/events.h"
 #include "cli/input.h"
 #include "cli/logprobs.h"
 #include "cli/open.h"
 #include "cli/overflow.h"
+#include "cli/result.h"
 #include "cli/sessions.h"
 #include "cli/show.h"
 #include "cli/sources.h"
 #include "cli/speed.h"
 #include "cli/talk.h"
-#include "engine/identity.h"
 #include "text/fence.h"
 
 enum { PLAIN_TOKENS = 256 }; /* a text that is continued has no end of its own */
@@ -259,24 +258,11 @@ static nct_status add_json_text(nct_bytes *out, const nct_bytes *text, nct_error
     return nct_json_write_string(out, text->data ? text->data : "", text->n, err);
 }
 
-/* Which model: of a bundle the digest of its checksums. To read all of another file would take longer than the answer. */
-static nct_status write_digest(const run *r, nct_bytes *out, nct_error *err) {
-    nct_link digest;
-    char hex[2 * sizeof digest.bytes + 1];
-    if (strcmp(r->info.container, "nct") != 0)
-        return nct_bytes_add_str(out, ",\"sha256\":null", err);
-    NCT_TRY(nct_model_identity(r->engine, &digest, err));
-    nct_sha256_hex(digest.bytes, sizeof digest.bytes, hex);
-    return nct_bytes_printf(out, err, ",\"sha256\":\"%s\"", hex);
-}
-
-/* Which way of attention, and what it looked at. */
+/* What the blocks that were chosen hold. */
 static nct_status write_sparse(const run *r, const nct_report *report, nct_bytes *out, nct_error *err) {
     bool active = report->chooses_from >= 0 && nct_session_length(r->session) > report->chooses_from;
-    NCT_TRY(
-        nct_bytes_printf(out, err, ",\"sparse\":{\"active\":%s,\"dense_len\":", active ? "true" : "false"));
-    NCT_TRY(nct_bytes_printf(out, err, r->info.sparse_blocks ? "%d}" : "null}",
-                             r->dense_len ? r->dense_len : r->info.sparse_dense_len));
+    NCT_TRY(nct_bytes_add_str(out, ",", err));
+    NCT_TRY(nct_result_write_sparse(&r->info, active, r->dense_len, out, err));
     if (!r->sources.count)
         return NCT_OK;
     NCT_TRY(nct_bytes_add_str(out, ",", err));
@@ -286,7 +272,7 @@ static nct_status write_sparse(const run *r, const nct_report *report, nct_bytes
 static nct_status write_json(const run *r, nct_bytes *out, nct_error *err) {
     const nct_answer *a = &r->answer;
     const nct_sampling *s = &r->sampling;
-    char id[29];
+    char id[29], digest[NCT_DIGEST_HEX];
     make_id(id);
     bool cut = a->finish != NCT_FINISH_STOP || r->n_dropped;
     NCT_TRY(nct_bytes_printf(out, err, "{\"id\":\"%s\",\"text\":", id));
@@ -298,15 +284,13 @@ static nct_status write_json(const run *r, nct_bytes *out, nct_error *err) {
         NCT_TRY(nct_bytes_printf(out, err, ",\"tool_calls\":%s", a->calls));
     NCT_TRY(nct_bytes_add_str(out, ",\"thinking\":", err));
     NCT_TRY(a->has_thinking ? add_json_text(out, &a->thinking, err) : nct_bytes_add_str(out, "null", err));
-    NCT_TRY(nct_bytes_printf(out, err, ",\"finish_reason\":\"%s\",\"truncated\":%s,\"model\":{\"name\":",
-                             nct_answer_reason(a), cut ? "true" : "false"));
-    NCT_TRY(nct_json_write_string(out, r->info.name, strlen(r->info.name), err));
-    NCT_TRY(nct_bytes_add_str(out, ",\"quant\":", err));
-    NCT_TRY(nct_json_write_string(out, r->info.weights, strlen(r->info.weights), err));
-    NCT_TRY(write_digest(r, out, err));
+    NCT_TRY(nct_bytes_printf(out, err, ",\"finish_reason\":\"%s\",\"truncated\":%s,", nct_answer_reason(a),
+                             cut ? "true" : "false"));
+    NCT_TRY(nct_result_digest(r->engine, &r->info, digest, err));
+    NCT_TRY(nct_result_write_model(&r->info, digest, out, err));
     NCT_TRY(nct_bytes_printf(
         out, err,
-        "},\"usage\":{\"prompt\":%zu,\"dropped\":%zu,\"cached\":%zu,\"completion\":%zu,\"thinking\":%zu}",
+        ",\"usage\":{\"prompt\":%zu,\"dropped\":%zu,\"cached\":%zu,\"completion\":%zu,\"thinking\":%zu}",
         a->n_prompt, r->n_dropped, a->n_cached, a->n_ids, a->n_thinking));
     nct_report report;
     nct_session_report(r->session, &report);
@@ -314,11 +298,8 @@ static nct_status write_json(const run *r, nct_bytes *out, nct_error *err) {
         out, err, ",\"timings\":{\"load_ms\":%.1f,\"ttft_ms\":%.1f,\"prefill_tps\":%.1f,\"decode_tps\":%.1f}",
         report.load_s * 1e3, a->first_s * 1e3, nct_rate(a->n_prefill, a->prefill_s),
         nct_rate(a->n_decode, a->decode_s)));
-    NCT_TRY(nct_bytes_printf(
-        out, err, ",\"spec\":{\"on\":%s,\"tree\":%.1f,\"steps\":%zu,\"guessed\":%zu,\"mean_accept\":%.3f,\"gain\":",
-        a->n_guessed ? "true" : "false", a->n_rounds ? 1 + (double)a->n_guessed / (double)a->n_rounds : 1,
-        a->n_rounds, a->n_guessed, nct_mean_accept(a)));
-    NCT_TRY(a->gain > 0 ? nct_bytes_printf(out, err, "%.3f", a->gain) : nct_bytes_add_str(out, "null", err));
+    NCT_TRY(nct_bytes_add_str(out, ",", err));
+    NCT_TRY(nct_result_write_spec(a->n_rounds, a->n_guessed, a->n_accepted, a->gain, out, err));
     NCT_TRY(nct_bytes_printf(out, err, ",\"weight_bytes\":%llu,\"cache_bytes\":%llu}",
                              (unsigned long long)r->info.draft_bytes, (unsigned long long)report.draft_bytes));
     NCT_TRY(

@@ -28,6 +28,9 @@ struct sequence {
     int32_t *tokens; /* [n_tokens]: the prompt and what was chosen; the cache holds the first of them */
     size_t n_tokens, capacity, n_copied;
     uint64_t since; /* which addition it was */
+    uint64_t reading_ns, read_ns; /* when rows of its prompt were computed first, and last */
+    size_t n_computed;            /* of them */
+    nct_rounds rounds;            /* of its answer */
     nct_sampler *sampler;
     /* of the step at hand */
     size_t n_rows, row; /* rows of it; the first one, later that of the logits */
@@ -333,7 +336,9 @@ nct_status nct_batcher_add(nct_batcher *g, const nct_sequence *what, int *number
     s->rope = rope;
     s->limit = terms.limit;
     s->n_tokens = what->n_ids;
-    s->n_copied = 0;
+    s->n_copied = s->n_computed = 0;
+    s->reading_ns = s->read_ns = 0;
+    s->rounds = (nct_rounds){0};
     s->since = g->n_added++;
     g->n_active++;
     *number = (int)(s - g->sequence);
@@ -722,13 +727,30 @@ static nct_status step_alone(nct_batcher *g, struct sequence *s, const volatile 
         return nct_fail(err, status, "%s", why.text);
     g->report.n_steps++;
     g->report.n_fed += s->cache.length - held;
+    nct_batcher_report before = g->report;
     nct_alone_count(g->alone, &g->report.n_guessed, &g->report.n_accepted);
+    s->rounds.n_rounds++;
+    s->rounds.n_guessed += g->report.n_guessed - before.n_guessed;
+    s->rounds.n_accepted += g->report.n_accepted - before.n_accepted;
     if (s->store && s->cache.length > held && status == NCT_OK) /* which fails for files alone */
         status = nct_store_grown(s->store, s->tokens, s->cache.length - held,
                                  (double)(nct_clock_ns() - began) * 1e-9, false, &why);
     if (status != NCT_OK || over)
         end(g, s, status != NCT_OK ? &why : NULL);
     return NCT_OK;
+}
+
+/* Of a step's rows, which are held by now: those of a prompt, or those of an answer. */
+static void count_rows(struct sequence *s, uint64_t began, uint64_t ended) {
+    if (!s->n_rows)
+        return;
+    if (is_read(s)) {
+        s->rounds.n_rounds++;
+        return;
+    }
+    s->reading_ns = s->n_computed ? s->reading_ns : began;
+    s->read_ns = ended;
+    s->n_computed += s->n_rows;
 }
 
 nct_status nct_batcher_step(nct_batcher *g, const volatile int *stop, nct_error *err) {
@@ -751,10 +773,12 @@ nct_status nct_batcher_step(nct_batcher *g, const volatile int *stop, nct_error 
     nct_between between = {.stop = stop};
     g->work.taps = only ? g->taps : NULL;
     NCT_TRY(nct_forward_parts(&g->engine->exec, &g->engine->model, part, n_parts, &g->work, &between, err));
-    double seconds = (double)(nct_clock_ns() - began) * 1e-9;
+    uint64_t ended = nct_clock_ns();
+    double seconds = (double)(ended - began) * 1e-9;
     for (size_t i = 0; i < g->n; i++) {
         struct sequence *s = &g->sequence[i];
         *(is_read(s) ? &g->report.n_fed : &g->report.n_read) += s->n_rows;
+        count_rows(s, began, ended);
         s->status = NCT_OK;
         nct_error why = {0};
         if (s->store && s->n_rows && /* which fails for files alone */
@@ -790,7 +814,13 @@ void nct_batcher_look(const nct_batcher *g, int number, nct_sequence_state *stat
                                   .n_copied = (int)s->n_copied,
                                   .n_chosen = (int)(s->n_tokens - n_prompt(s)),
                                   .limit = (int)s->limit,
-                                  .is_long = s->rope == &g->engine->model.long_rope};
+                                  .is_long = s->rope == &g->engine->model.long_rope,
+                                  .is_sparse = s->cache.length > nct_sparse_chooses_from(&g->attend.sparse),
+                                  .n_computed = (int)s->n_computed,
+                                  .read_s = (double)(s->read_ns - s->reading_ns) * 1e-9,
+                                  .n_rounds = s->rounds.n_rounds,
+                                  .n_guessed = s->rounds.n_guessed,
+                                  .n_accepted = s->rounds.n_accepted};
 }
 
 void nct_batcher_count(const nct_batcher *g, nct_batcher_report *report) {

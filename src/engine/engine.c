@@ -275,7 +275,7 @@ void nct_engine_info(const nct_engine *e, nct_model_info *info) {
         .kv_bytes_per_token = nct_engine_kv_bytes(e, own, own),
         .kv_int8_bytes_per_token = nct_engine_kv_bytes(e, NCT_KV_Q8, NCT_KV_Q8), .kv = nct_kv_type_name(own),
         .isa = e->kernels.isa, .n_threads = e->n_threads, .n_threads_batch = e->n_threads_batch,
-        .bos = e->bos, .n_eos = (int)e->n_eos, .eos = e->eos,
+        .load_s = e->load_s, .bos = e->bos, .n_eos = (int)e->n_eos, .eos = e->eos,
         .warning = e->chat_warning ? e->chat_warning : e->vocab ? e->vocab->warning : NULL};
 }
 

@@ -115,9 +115,9 @@ find_model() {
     plain=$home/models/plain
 }
 
-# Records of batch [FILE...] without what may differ between two runs: times and what was cached; with attempts, how
+# Records of batch [FILE...] without what may differ between two runs: times, guesses and what was cached; with attempts, how
 # often they were tried; with order, where they stood
-without_times() { sed 's/"timings":{[^}]*},//; s/"cached":[0-9]*/"cached":0/' "$@"; }
+without_times() { sed 's/"timings":{[^}]*},//; s/"spec":{[^}]*},//; s/"cached":[0-9]*/"cached":0/' "$@"; }
 without_attempts() { without_times "$@" | sed 's/"attempts":[0-9]*/"attempts":0/'; }
 without_order() { without_times "$@" | sed 's/"index":[0-9]*/"index":0/' | sort; }
 

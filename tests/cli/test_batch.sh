@@ -240,12 +240,49 @@ exits 0
 prints b,pp,tg,reps,prefill_tps,prefill_mad,tps_per_seq,tps,tps_mad
 lines_in 3 out
 
+# a record has the fields of run --json, with what is true of it beside others
+keys_of() { tr '{,' '\n\n' <"$1" | sed -n 's/^"\([a-z_0-9]*\)":.*/\1/p' | sort -u; }
+run run -m "$plain" -n 6 --greedy --json "Once upon a time" </dev/null
+keys_of out >keys
+isa=$(json isa)
+printf '{"id":"a","prompt":"Once upon a time"}\n' | "$NOCTULE" $batch -n 6 --greedy >out 2>err
+keys_of out >a
+# of run alone: what its process and its cache hold, what a draft takes, and the tokens
+holds "no field of run --json is missing" test "$(comm -23 keys a | tr '\n' ' ')" = "anonymous_bytes bytes cache cache_bytes dirty_bytes mapped_bytes memory resident_bytes token_ids weight_bytes written_bytes "
+holds "the same instruction set" test "$(json isa)" = "$isa" -a -n "$isa"
+holds "it took time to load" awk -v x="$(json load_ms)" 'BEGIN { exit !(x > 0) }'
+holds "and to read" awk -v x="$(json prefill_tps)" 'BEGIN { exit !(x > 0) }'
+run $batch in.jsonl --greedy --ignore-eos --spec off -np 5
+exits 0
+holds "without guesses a token a step, the first from the prompt" test "$(grep -c '"completion":24,.*"spec":{"on":false,"tree":1.0,"steps":23,"guessed":0,"mean_accept":1.000,"gain":null}' out)" -eq 24
+run batch -m "$NCT_TINY_MODEL" --raw in.jsonl -n 40 --ignore-eos --greedy --spec 6 -np 1 --stats
+exits 0
+sum_of() { sed "s/.*\"$1\":\([0-9]*\).*/\1/" out | awk '{ n += $1 } END { print n }'; }
+holds "guesses of all records are those of the batch" test "$(sum_of guessed)" = "$(sed -n 's/.* \([0-9,]*\) guessed.*/\1/p' err | tr -d ,)"
+holds "there were some" test "$(sum_of guessed)" -gt 0
+holds "and a record says so" grep -q '"spec":{"on":true' out
+few_blocks="-X sparse.dense_len=32 -X sparse.topk=3 -X sparse.window=16 -X sparse.block=16"
+yes "Tom had a big red ball." | head -n 30 | tr '\n' ' ' | sed 's/.*/{"id":"long","prompt":"&"}\n{"id":"short","prompt":"Tom"}\n/' >sparse.jsonl
+run $batch sparse.jsonl -n 2 --ordered --sparse on $few_blocks
+exits 0
+holds "the long one chose blocks" grep -q '"id":"long".*"sparse":{"active":true,"dense_len":32}' out
+holds "the short one did not" grep -q '"id":"short".*"sparse":{"active":false,"dense_len":32}' out
+run $batch sparse.jsonl -n 2 --ordered --sparse off $few_blocks
+holds "nor did any with --sparse off" test "$(grep -c '"active":false' out)" -eq 2
+run convert "$NCT_TINY_MODEL" -o tiny.nct
+exits 0
+run run -m tiny.nct --raw -n 2 --json x </dev/null
+digest=$(json sha256)
+printf '{"id":"a","prompt":"x"}\n' | "$NOCTULE" batch -m tiny.nct --raw -n 2 >out 2>err
+holds "the digest of a bundle is run's" test "$(json sha256)" = "$digest" -a "${#digest}" -eq 66
+
 # OpenAI's lines give OpenAI's
 printf '{"custom_id":"q1","method":"POST","url":"/v1/chat/completions","body":{"model":"m","messages":[{"role":"user","content":"Hello"}],"max_tokens":4}}\n' >openai.jsonl
 printf '{"custom_id":"q2","method":"POST","url":"/v1/chat/completions","body":{"messages":[{"role":"user","content":[{"type":"image_url"}]}]}}\n' >>openai.jsonl
 run batch -m "$model" openai.jsonl -o openai.out.jsonl
 exits 5
 holds "a response" grep -q '^{"id":"batch_req_[0-9a-f]*","custom_id":"q1","response":{"status_code":200,.*"choices":\[{"index":0,"message":{"role":"assistant","content":".*"completion_tokens":[1-4],.*"error":null' openai.out.jsonl
+holds "what made it" grep -q '"custom_id":"q1".*"noctule":{"index":0,.*"model":{"name":"chatty",.*"isa":"[a-z0-9]*"},.*"spec":{"on":.*"sparse":{"active":' openai.out.jsonl
 holds "an error" grep -q '"custom_id":"q2","response":null,"error":{"code":"unsupported"' openai.out.jsonl
 run batch -m "$model" openai.jsonl -o openai.out.jsonl --resume
 says "2 there before"

@@ -8,6 +8,7 @@ run run --json -n 5 --ignore-eos --seed 7 --temp 0.5 "Once upon a time" </dev/nu
 exits 0; silent
 holds "is one line" test "$(wc -l <out)" -eq 1
 for key in '"id":"r-' '"text":"' '"thinking":null' '"finish_reason":"' '"truncated":' '"model":{"name":"chatty","quant":"' \
+    '"sha256":null' '"isa":"' '"version":"' '"spec":{"on":' '"tree":' '"mean_accept":' '"gain":' '"sparse":{"active":false,"dense_len":' \
     '"usage":{"prompt":' '"cached":0' '"completion":5' '"timings":{"load_ms":' '"ttft_ms":' '"prefill_tps":' '"decode_tps":' \
     '"sampling":{"seed":7,"temp":0.5' '"token_ids":['; do
     prints "$key"
