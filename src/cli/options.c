@@ -223,6 +223,10 @@ const nct_option nct_option_table[] = {
     {"parallel", NCT_KIND_TEXT, SUM, "Summary", FIELD(parallel),
      .help = "parts answered together; auto: 8, or as many as memory holds", .shorts = "np", .value = "N|auto",
      .standard = "auto"},
+    {"overflow", NCT_KIND_CHOICE, SUM, "Summary", FIELD(overflow),
+     .help = "a text that does not fit the context: in parts; refused; or only its head, its tail, or both without the middle, "
+             "and it is said how much was dropped",
+     .value = "chunk|error|head|tail|middle", .standard = "chunk", .words = "error|chunk|head|tail|middle"},
     {"plan", NCT_KIND_FLAG, SUM, "Summary", FIELD(plan), .help = "say how it would be done and how long it takes, and stop"},
     {"each", NCT_KIND_FLAG, SUM, "Summary", FIELD(each), .help = "a summary of every file", .standard = "so it is"},
     {"together", NCT_KIND_FLAG, SUM, "Summary", FIELD(together), .help = "one summary of all files"},

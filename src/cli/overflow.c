@@ -192,9 +192,9 @@ static void tell(const nct_fit *fit, size_t n_dropped) {
             of = fit->prompt->part[i].name;
             n++;
         }
-    nct_say_warning(fit->cli,
-                    "input is %s tokens, the context holds %s: %s dropped from the %s of %s (--overflow %s)",
-                    NCT_N(fit->n_ids), NCT_N(fit->limit), NCT_N(n_dropped), where[fit->cli->args.overflow],
+    nct_say_warning(fit->cli, "input is %s tokens, %s %s: %s dropped from the %s of %s (--overflow %s)",
+                    NCT_N(fit->n_ids), fit->reserved ? "there is room for" : "the context holds",
+                    NCT_N(fit->limit), NCT_N(n_dropped), where[fit->cli->args.overflow],
                     n == 1 ? of : "the files", name[fit->cli->args.overflow]);
 }
 
@@ -206,7 +206,7 @@ int nct_overflow_fit(const nct_fit *fit, size_t *n_dropped) {
     cutting k;
     nct_error err = {0};
     size_t reserve = nct_answer_reserve(fit->cli), n_ids = fit->n_ids;
-    size_t target = fit->limit - (reserve < fit->limit / 2 ? reserve : fit->limit / 2);
+    size_t target = fit->limit - (fit->reserved ? 0 : reserve < fit->limit / 2 ? reserve : fit->limit / 2);
     nct_status status = open_cutting(fit, &k, &err);
     if (status == NCT_OK && k.n)
         status = search(&k, target, &n_ids, &err);
@@ -218,4 +218,42 @@ int nct_overflow_fit(const nct_fit *fit, size_t *n_dropped) {
     }
     close_cutting(&k);
     return nct_say_status(fit->cli, &err);
+}
+
+/* ------------------------------------------------------------------ a text by itself */
+
+static nct_status count_tokens(void *context, size_t *n_ids, nct_error *err) {
+    const nct_fit *fit = context;
+    const nct_bytes *text = &fit->prompt->text;
+    int32_t *ids = NULL;
+    NCT_TRY(nct_encode(fit->engine, text->data ? text->data : "", text->n, fit->cli->args.parse_special, false,
+                       &ids, n_ids, err));
+    nct_free(ids);
+    return NCT_OK;
+}
+
+int nct_overflow_fit_text(const nct_cli *cli, const nct_engine *engine, const char *name, nct_prompt *files,
+                          size_t n_tokens, size_t room, nct_bytes *text, nct_text_cut *cut) {
+    nct_prompt_part whole = {.name = name, .end = text->n};
+    nct_prompt one = {.part = &whole, .n_parts = 1}, *prompt = files ? files : &one;
+    nct_fit fit = {.cli = cli,
+                   .engine = engine,
+                   .prompt = prompt,
+                   .n_ids = n_tokens,
+                   .limit = room,
+                   .reserved = true,
+                   .encode = count_tokens,
+                   .context = &fit};
+    size_t before = text->n;
+    *cut = (nct_text_cut){0};
+    prompt->text = *text;
+    int code = nct_overflow_fit(&fit, &cut->n_tokens);
+    *text = prompt->text;
+    prompt->text = (nct_bytes){0};
+    if (cut->n_tokens && !files) {
+        cut->at = whole.cut;
+        cut->n_bytes = before - text->n;
+        cut->n_lines = whole.lines_cut;
+    }
+    return code;
 }

@@ -10,6 +10,7 @@
 #include "base/sha256.h"
 #include "cli/input.h"
 #include "cli/overflow.h"
+#include "cli/result.h"
 #include "text/cuts.h"
 
 enum {
@@ -22,7 +23,6 @@ enum {
 /* A stretch of the text, and what was asked and said about it. */
 typedef struct part {
     size_t begin, end, n_tokens; /* bytes */
-    size_t n_lines;              /* with --sources: that end before it */
     nct_question asked;
 } part;
 
@@ -31,7 +31,8 @@ typedef struct job {
     nct_sum *s;
     const char *name;
     nct_bytes text;
-    const nct_prompt *files; /* that stand in the text one behind the other; NULL: it is one */
+    nct_prompt *files; /* that stand in the text one behind the other; NULL: it is one */
+    nct_text_cut cut;  /* by --overflow */
     size_t *ends; /* [n_tokens] where each token ends, in bytes */
     size_t n_tokens;
     nct_strategy strategy;
@@ -113,43 +114,45 @@ static nct_status cut_parts(job *j, nct_error *err) {
 static nct_source_text file_text(const job *j, size_t i) {
     if (j->files)
         return nct_source_text_of(&j->files->part[i], &j->text);
-    return (nct_source_text){.name = j->name, .text = j->text.data ? j->text.data : "", .n = j->text.n};
+    return (nct_source_text){.name = j->name,
+                             .text = j->text.data ? j->text.data : "",
+                             .n = j->text.n,
+                             .cut = j->cut.at,
+                             .lines_cut = j->cut.n_lines};
 }
 
 static size_t n_files(const job *j) { return j->files ? j->files->n_parts : 1; }
 
-/* What a part holds of a file, with the file's lines. */
-static nct_status slice_file(const job *j, part *p, size_t i, nct_error *err) {
-    nct_source_text file = file_text(j, i), slice = {.name = file.name};
-    nct_question *q = &p->asked;
-    size_t off = (size_t)(file.text - j->text.data), from = p->begin > off ? p->begin : off,
-           to = p->end < off + file.n ? p->end : off + file.n, capacity = q->n_texts;
+/* Bytes [from, to) of a file, if there are any, with the file's lines. */
+static nct_status add_slice(nct_question *q, const nct_source_text *file, size_t from, size_t to, nct_error *err) {
     void *texts = q->texts;
+    size_t capacity = q->n_texts;
     if (from >= to)
         return NCT_OK;
-    slice.text = j->text.data + from;
-    slice.n = to - from;
-    if (from > off) { /* the part begins within the file */
-        const nct_source_text before = {.text = j->text.data};
-        slice.lines_cut = p->n_lines - (nct_source_line(&before, off) - 1);
-    }
-    NCT_TRY(nct_grow(&texts, &capacity, q->n_texts + 1, sizeof slice, err));
+    NCT_TRY(nct_grow(&texts, &capacity, q->n_texts + 1, sizeof *q->texts, err));
     q->texts = texts;
-    q->texts[q->n_texts++] = slice;
+    q->texts[q->n_texts++] = (nct_source_text){.name = file->name,
+                                               .text = file->text + from,
+                                               .n = to - from,
+                                               .lines_cut = nct_source_line(file, from) - 1};
     return NCT_OK;
+}
+
+/* What a part holds of a file; where lines of that were dropped, it is two. */
+static nct_status slice_file(const job *j, part *p, size_t i, nct_error *err) {
+    nct_source_text file = file_text(j, i);
+    size_t off = (size_t)(file.text - j->text.data), from = p->begin > off ? p->begin - off : 0,
+           to = p->end < off ? 0 : p->end - off < file.n ? p->end - off : file.n,
+           hole = file.lines_cut ? file.cut : 0;
+    NCT_TRY(add_slice(&p->asked, &file, from, to < hole ? to : hole, err));
+    return add_slice(&p->asked, &file, from > hole ? from : hole, to, err);
 }
 
 /* With --sources: what parts hold of files. */
 static nct_status slice_files(job *j, nct_error *err) {
-    size_t at = 0, n_lines = 0;
-    for (size_t i = 0; i < j->n_parts; i++) {
-        part *p = &j->part[i];
-        for (; at < p->begin; at++)
-            n_lines += j->text.data[at] == '\n';
-        p->n_lines = n_lines;
+    for (size_t i = 0; i < j->n_parts; i++)
         for (size_t k = 0; k < n_files(j); k++)
-            NCT_TRY(slice_file(j, p, k, err));
-    }
+            NCT_TRY(slice_file(j, &j->part[i], k, err));
     return NCT_OK;
 }
 
@@ -162,19 +165,44 @@ static int refuse_direct(const job *j) {
                          j->name, NCT_N(j->n_tokens), NCT_N(j->room));
 }
 
+static int count_text(job *j) {
+    nct_error err = {0};
+    nct_free(j->ends);
+    j->ends = NULL;
+    nct_token_ends(j->s->engine, j->text.data ? j->text.data : "", j->text.n, j->s->cli->args.parse_special,
+                   &j->ends, &j->n_tokens, &err);
+    return nct_say_status(j->s->cli, &err);
+}
+
+/* A text that is longer than there is room for, as --overflow says. */
+static int fit_text(job *j) {
+    int64_t policy = j->s->cli->args.overflow;
+    if (policy == NCT_UNSET || policy == NCT_OVERFLOW_CHUNK || j->n_tokens <= j->room)
+        return NCT_EXIT_OK;
+    if (policy == NCT_OVERFLOW_ERROR)
+        return nct_say_error(j->s->cli, NCT_EXIT_CONTEXT,
+                             "%s is %s tokens; beside the instruction and the answer there is room for %s\n"
+                             "try: --overflow chunk     (in parts)\n"
+                             "     --overflow middle    (drops tokens from the middle, reported)",
+                             j->name, NCT_N(j->n_tokens), NCT_N(j->room));
+    int code = nct_overflow_fit_text(j->s->cli, j->s->engine, j->name, j->files, j->n_tokens, j->room, &j->text,
+                                     &j->cut);
+    return code == NCT_EXIT_OK ? count_text(j) : code;
+}
+
 /* Counts, and settles how it is done. */
 static int plan(job *j, size_t window) {
     const nct_args *a = &j->s->cli->args;
     nct_error err = {0};
     nct_bytes instruction = {0};
     size_t n_bare = 0;
-    if (nct_token_ends(j->s->engine, j->text.data, j->text.n, a->parse_special, &j->ends, &j->n_tokens, &err) != NCT_OK ||
-        nct_sum_instruction(j->s->cli, "part 1000 of 1000 of a longer text, which stands above,", false, &instruction,
-                            &err) != NCT_OK) {
-        nct_bytes_reset(&instruction);
-        return nct_say_status(j->s->cli, &err);
-    }
-    int code = nct_sum_count(j->s, "", 0, instruction.data, &n_bare);
+    int code = count_text(j);
+    if (code == NCT_EXIT_OK)
+        code = (nct_sum_instruction(j->s->cli, "part 1000 of 1000 of a longer text, which stands above,", false,
+                                    &instruction, &err),
+                nct_say_status(j->s->cli, &err));
+    if (code == NCT_EXIT_OK)
+        code = nct_sum_count(j->s, "", 0, instruction.data, &n_bare);
     nct_bytes_reset(&instruction);
     if (code != NCT_EXIT_OK)
         return code;
@@ -186,6 +214,8 @@ static int plan(job *j, size_t window) {
                              "answer (%s)\ntry: a smaller -n",
                              NCT_N(window), NCT_N(n_bare), NCT_N(j->s->max_tokens));
     j->room = window - taken;
+    if ((code = fit_text(j)) != NCT_EXIT_OK)
+        return code;
     bool fits = j->n_tokens <= j->room;
     j->strategy = a->strategy == NCT_UNSET ? NCT_SUM_AUTO : (nct_strategy)a->strategy;
     if (j->strategy == NCT_SUM_AUTO)
@@ -470,26 +500,35 @@ static void print_sources(const job *j) {
         nct_sources_print_none(cli, any, report.chooses_from);
 }
 
+/* Where a part begins or ends in the input, of which something may have been dropped. */
+static size_t input_byte(const job *j, size_t at, bool begins) {
+    if (j->cut.n_bytes == 0 || at < j->cut.at || (at == j->cut.at && !begins))
+        return at;
+    return j->s->cli->args.overflow == NCT_OVERFLOW_HEAD ? j->cut.at : at + j->cut.n_bytes;
+}
+
 static nct_status write_json(const job *j, nct_bytes *out, nct_error *err) {
     const nct_sum *s = j->s;
+    char digest[NCT_DIGEST_HEX];
     NCT_TRY(nct_bytes_add_str(out, "{\"file\":", err));
     NCT_TRY(nct_json_write_string(out, j->name, strlen(j->name), err));
     NCT_TRY(nct_bytes_add_str(out, ",\"text\":", err));
     NCT_TRY(nct_json_write_string(out, j->summary.data ? j->summary.data : "", j->summary.n, err));
-    NCT_TRY(nct_bytes_printf(out, err, ",\"strategy\":\"%s\",\"tokens\":%zu,\"model\":{\"name\":", strategy_name(j->strategy),
+    NCT_TRY(nct_bytes_printf(out, err, ",\"strategy\":\"%s\",\"tokens\":%zu,", strategy_name(j->strategy),
                              j->n_tokens));
-    NCT_TRY(nct_json_write_string(out, s->info.name, strlen(s->info.name), err));
+    NCT_TRY(nct_result_digest(s->engine, &s->info, digest, err));
+    NCT_TRY(nct_result_write_model(&s->info, digest, out, err));
     NCT_TRY(nct_bytes_printf(out, err,
-                             ",\"quant\":\"%s\"},\"usage\":{\"prompt\":%zu,\"cached\":%zu,\"completion\":%zu,"
+                             ",\"usage\":{\"prompt\":%zu,\"dropped\":%zu,\"cached\":%zu,\"completion\":%zu,"
                              "\"asked\":%zu,\"kept\":%zu},\"parallel\":{\"sequences\":%zu,\"steps\":%llu},"
                              "\"sampling\":{\"seed\":%llu,\"temp\":%g},\"parts\":[",
-                             s->info.weights, s->n_prompt, s->n_cached, s->n_completion, s->n_asked,
+                             s->n_prompt, j->cut.n_tokens, s->n_cached, s->n_completion, s->n_asked,
                              s->n_kept, s->n_together ? s->n_together : 1, (unsigned long long)s->n_steps,
                              (unsigned long long)s->sampling.seed, s->sampling.temperature));
     for (size_t i = 0; i < j->n_parts; i++) {
         const part *p = &j->part[i];
-        NCT_TRY(nct_bytes_printf(out, err, "%s{\"begin\":%zu,\"end\":%zu,\"tokens\":%zu,\"text\":", i ? "," : "", p->begin,
-                                 p->end, p->n_tokens));
+        NCT_TRY(nct_bytes_printf(out, err, "%s{\"begin\":%zu,\"end\":%zu,\"tokens\":%zu,\"text\":", i ? "," : "",
+                                 input_byte(j, p->begin, true), input_byte(j, p->end, false), p->n_tokens));
         NCT_TRY(nct_json_write_string(out, text_of(p), p->asked.answer.n, err));
         if (s->cli->args.sources)
             NCT_TRY(write_part_sources(&p->asked, out, err));
@@ -694,7 +733,7 @@ static void print_stats(const nct_sum *s, const char *name) {
 }
 
 /* files: those that stand in the text, or NULL. */
-static int summarise(nct_sum *s, const char *name, nct_bytes *text, const nct_prompt *files,
+static int summarise(nct_sum *s, const char *name, nct_bytes *text, nct_prompt *files,
                      const char *output, bool header) {
     job j = {.s = s, .name = name, .text = *text, .files = files};
     const nct_cli *cli = s->cli;

@@ -29,6 +29,64 @@ same out note.sum "kept answers are what is answered"
 run sum $flags --strategy direct -c 300 book.md
 exits 4; says "try: --strategy map-reduce"; prints_nothing
 
+# ---- a text that does not fit: in parts, refused, or cut
+all=$("$NOCTULE" tokenize --count <book.md)
+run sum $flags -c 320 --overflow error book.md
+exits 4; says "beside the instruction and the answer there is room for"; says "--overflow chunk"; prints_nothing
+holds "both numbers" sh -c "tr -d , <err | grep -q 'book.md is $all tokens; .* room for [1-9]'"
+run sum $flags --overflow error note.txt
+exits 0; same out note.sum "what fits is not refused"
+run sum $flags -c 320 --overflow chunk --json book.md
+exits 0; prints '"strategy":"map-reduce"'; prints '"dropped":0'
+cat >cut.py <<'P'
+import json, sys
+r, policy, whole = json.load(open("out")), sys.argv[1], open("book.md", "rb").read()
+assert r["strategy"] == "direct" and len(r["parts"]) == 1, r["strategy"]
+p = r["parts"][0]
+assert r["usage"]["dropped"] > 0 and r["tokens"] + r["usage"]["dropped"] == int(sys.argv[2]), r["usage"]
+assert 0 < p["tokens"] <= r["tokens"] <= 320
+assert (p["begin"] == 0) == (policy != "tail") and (p["end"] == len(whole)) == (policy != "head"), p
+open("left.md", "wb").write(whole[p["begin"]:p["end"]])
+P
+for policy in head tail middle; do
+    run sum $flags -c 320 --overflow $policy --json book.md
+    exits 0; says "(--overflow $policy)"; says "of book.md"
+    holds "$policy: what is left, and where it was" "$python" cut.py $policy "$all"
+    text=$("$python" -c 'import json; print(json.load(open("out"))["text"], end="")')
+    [ $policy = middle ] && continue
+    run sum $flags -c 320 left.md --cache off
+    exits 0; silent
+    holds "$policy: its summary is that of what is left" test "$(cat out)" = "$text"
+done
+run sum $flags --overflow middle note.txt
+exits 0; silent; same out note.sum "nothing is dropped of what fits"
+run sum $flags -c 320 --overflow tail --strategy map-reduce --chunk 60 --json --sources book.md
+exits 0
+cat >lines.py <<'P'
+import json, sys
+r, whole = json.load(open("out")), open("book.md", "rb").read()
+lines = whole.count(b"\n")
+covers = [c["lines"] for p in r["parts"] for c in p["covers"]]
+assert len(r["parts"]) > 1 and covers[-1][1] == lines and covers[0][0] > 1, covers
+for p in r["parts"]:
+    assert p["covers"][0]["lines"][0] == whole[:p["begin"]].count(b"\n") + 1, p
+assert r["parts"][-1]["end"] == len(whole)
+P
+holds "parts of what is left know their lines" "$python" lines.py
+run sum $flags -c 320 --overflow middle --json --sources book.md
+exits 0
+cat >hole.py <<'P'
+import json
+r, whole = json.load(open("out")), open("book.md", "rb").read()
+[a, b] = [c["lines"] for c in r["parts"][0]["covers"]]
+assert a[0] == 1 and a[0] < a[1] < b[0] < b[1] == whole.count(b"\n"), (a, b)
+P
+holds "and what is gone" "$python" hole.py
+run sum $flags -c 320 --overflow head --together --json book.md note.txt
+exits 0; says "of the files"; prints '"strategy":"direct"'
+run sum $flags --overflow both note.txt
+exits 2; says "chunk"
+
 # ---- plans
 run sum $flags -c 320 --plan book.md
 exits 0; silent; prints "→ map-reduce"; prints "parts ("; prints "level"; prints "estimate: reading"
