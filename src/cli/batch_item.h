@@ -21,7 +21,7 @@ typedef struct nct_recipe {
     nct_model_info info;
     char digest[NCT_DIGEST_HEX]; /* of the model, "" where there is none */
     int dense_len;               /* of -X; 0: the model's */
-    bool plain; /* no template */
+    bool plain;                  /* no template */
     nct_talk talk;
     nct_bytes instruction; /* -p */
     nct_bytes template;    /* -T */
@@ -76,7 +76,7 @@ typedef struct nct_item {
     nct_sources sources; /* with --sources: counted while it is answered .. */
     nct_source *found;   /* .. and what that comes to */
     size_t n_found;
-    int number; /* in the batcher .. */
+    int number;               /* in the batcher .. */
     nct_sequence_state state; /* .. and what that says in the end */
     uint64_t began_ns, first_ns, ended_ns;
     bool timed_out;

@@ -145,8 +145,8 @@ static nct_status write_own(const nct_item *item, nct_bytes *out, nct_error *err
         NCT_TRY(add_answer(a, out, err));
         NCT_TRY(nct_bytes_add_str(out, ",\"thinking\":", err));
         NCT_TRY(a->has_thinking ? add_text(out, &a->thinking, err) : nct_bytes_add_str(out, "null", err));
-        NCT_TRY(nct_bytes_printf(out, err, ",\"finish_reason\":\"%s\",\"truncated\":%s,", nct_answer_reason(a),
-                                 is_cut(item) ? "true" : "false"));
+        NCT_TRY(nct_bytes_printf(out, err, ",\"finish_reason\":\"%s\",\"truncated\":%s,",
+                                 nct_answer_reason(a), is_cut(item) ? "true" : "false"));
         NCT_TRY(add_making(item, out, err));
     }
     NCT_TRY(nct_bytes_add_str(out, ",", err));

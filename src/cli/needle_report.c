@@ -126,7 +126,8 @@ static void write_csv_text(nct_output *out, const char *text) {
 static void print_csv_trial(const nct_needle *n, const nct_needle_place *p, bool first, nct_output *out) {
     const nct_needle_trial *t = nct_needle_trial_at(n, p);
     if (first)
-        nct_output_print(out, "model,quant,sparse,length,depth,seed,needles,found,tokens,answer,lang,expected,percent\n");
+        nct_output_print(
+            out, "model,quant,sparse,length,depth,seed,needles,found,tokens,answer,lang,expected,percent\n");
     write_csv_text(out, n->quiz.info.name);
     nct_output_write(out, ",", 1);
     write_csv_text(out, n->quiz.info.weights);

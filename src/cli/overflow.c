@@ -226,8 +226,8 @@ static nct_status count_tokens(void *context, size_t *n_ids, nct_error *err) {
     const nct_fit *fit = context;
     const nct_bytes *text = &fit->prompt->text;
     int32_t *ids = NULL;
-    NCT_TRY(nct_encode(fit->engine, text->data ? text->data : "", text->n, fit->cli->args.parse_special, false,
-                       &ids, n_ids, err));
+    NCT_TRY(nct_encode(fit->engine, text->data ? text->data : "", text->n, fit->cli->args.parse_special,
+                       false, &ids, n_ids, err));
     nct_free(ids);
     return NCT_OK;
 }

@@ -25,8 +25,8 @@ typedef struct nct_fit {
     const nct_cli *cli;
     const nct_engine *engine;
     nct_prompt *prompt;
-    size_t n_ids; /* tokens of all that is fed, as it is */
-    size_t limit; /* that the context holds */
+    size_t n_ids;  /* tokens of all that is fed, as it is */
+    size_t limit;  /* that the context holds */
     bool reserved; /* beside the answer and whatever else it has to hold */
     /* Makes the ids of all that is fed out of the prompt as it now is, and counts them. */
     nct_status (*encode)(void *context, size_t *n_ids, nct_error *err);

@@ -21,7 +21,12 @@ typedef enum nct_range_fault { NCT_RANGE_GOOD, NCT_RANGE_BAD, NCT_RANGE_LONG } n
  *  0..100/10 is no such list, and a range that begins with 0 is that alone; with them it must say its step. */
 nct_range_fault nct_parse_range(const char *text, int64_t low, int64_t high, bool steps, nct_range *range);
 
-typedef enum nct_words_fault { NCT_WORDS_GOOD, NCT_WORDS_UNKNOWN, NCT_WORDS_TWICE, NCT_WORDS_LONG } nct_words_fault;
+typedef enum nct_words_fault {
+    NCT_WORDS_GOOD,
+    NCT_WORDS_UNKNOWN,
+    NCT_WORDS_TWICE,
+    NCT_WORDS_LONG
+} nct_words_fault;
 
 /** Parses all of the text, each word one of `words` ("auto|on|off"), into their indices [*n] if that is good. TWICE: a
  *  word stands there again; LONG: there are more than `most`. */
