@@ -10,6 +10,7 @@
 #include "base/map.h"
 #include "cli/compose.h"
 #include "cli/constrain.h"
+#include "cli/fold.h"
 #include "cli/input.h"
 #include "cli/open.h"
 #include "cli/overflow.h"
@@ -34,8 +35,19 @@ static void tell_saved(const nct_chat *c) {
     nct_report report;
     nct_session_report(c->session, &report);
     bool pages = report.kv_written_bytes || report.n_taken;
-    nct_say_dim(c->cli, "session %s saved%s%s%s · resume: noctule chat --session %s", c->kept.name,
-                pages ? " (KV " : "", pages ? NCT_BYTES(report.kv_bytes) : "", pages ? ")" : "", c->kept.name);
+    nct_bytes line = {0};
+    nct_bytes_printf(&line, NULL, "session %s saved%s%s%s", c->kept.name, pages ? " (KV " : "",
+                     pages ? NCT_BYTES(report.kv_bytes) : "", pages ? ")" : "");
+    size_t n = line.n;
+    nct_bytes_printf(&line, NULL, " · resume: noctule chat --session %s", c->kept.name);
+    bool fits = line.data && nct_columns(line.data, line.n) <= (size_t)nct_term_width();
+    if (line.data && !fits)
+        line.data[n] = 0;
+    if (line.data)
+        nct_say_dim(c->cli, "%s", line.data);
+    if (!fits) /* nothing is cut in what is to be copied */
+        fprintf(stderr, "resume: noctule chat --session %s\n", c->kept.name);
+    nct_bytes_reset(&line);
 }
 
 static int resume(nct_chat *c) {

@@ -51,8 +51,14 @@ void nct_say_warning(const nct_cli *cli, const char *fmt, ...) NCT_PRINTF(2, 3);
 /** A hint: shown on a terminal or with -v. */
 void nct_say_note(const nct_cli *cli, const char *fmt, ...) NCT_PRINTF(2, 3);
 
-/** One dim line on stderr, without a prefix: statistics, the chat's marks. */
+/** The same shown everywhere: what the user must know although nobody asked, as that texts are kept. Silent with -q. */
+void nct_say_notice(const nct_cli *cli, const char *fmt, ...) NCT_PRINTF(2, 3);
+
+/** One dim line on stderr, without a prefix: statistics, the chat's marks. On a terminal it is cut between words. */
 void nct_say_dim(const nct_cli *cli, const char *fmt, ...) NCT_PRINTF(2, 3);
+
+/** Whole lines on stderr as they are, but cut to fit where it is a terminal: what commands of a chat tell. */
+void nct_tell(const char *fmt, ...) NCT_PRINTF(1, 2);
 
 /** Turns a library error into an exit code and prints it. */
 int nct_say_status(const nct_cli *cli, const nct_error *err);

@@ -421,12 +421,11 @@ static void notice(void *context, nct_notice kind, const char *text) {
     const nct_cli *cli = context;
     if (kind == NCT_NOTICE_WARNING) {
         nct_say_warning(cli, "%s", text);
-    } else if (!cli->args.quiet) { /* whoever's text it is should know, terminal or not */
-        nct_term_clear_line(&cli->term);
-        fprintf(stderr,
-                "noctule: what was read of the prompt is kept in %s, for prompts that begin alike    "
-                "(--cache off: never; noctule cache rm --all)\n",
-                text);
+    } else { /* whoever's text it is should know, terminal or not */
+        nct_say_notice(cli,
+                       "what was read of the prompt is kept in %s, for prompts that begin alike    "
+                       "(--cache off: never; noctule cache rm --all)",
+                       text);
     }
 }
 
@@ -551,12 +550,9 @@ int nct_find_room(const nct_cli *cli, nct_engine *engine, size_t n_tokens, const
     in_files.kv_mapped = true;
     if (nct_session_open(engine, &in_files, session, &err) != NCT_OK)
         return nct_say_status(cli, &err);
-    if (!cli->args.quiet) { /* whose text lies on the disk then should know: terminal or not */
-        nct_term_clear_line(&cli->term);
-        fprintf(stderr,
-                "noctule: a cache of %s tokens takes %s, and %s are left for it: it is kept in files in %s\n",
-                NCT_N(k.n_tokens), NCT_BYTES(k.bytes), NCT_BYTES(k.room), folder);
-    }
+    /* whose text lies on the disk then should know: terminal or not */
+    nct_say_notice(cli, "a cache of %s tokens takes %s, and %s are left for it: it is kept in files in %s",
+                   NCT_N(k.n_tokens), NCT_BYTES(k.bytes), NCT_BYTES(k.room), folder);
     return NCT_EXIT_OK;
 }
 

@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "base/clock.h"
+#include "cli/fold.h"
 
 enum { FLUSH_BYTES = 1 << 16 };
 #define FLUSH_NS 100000000u /* a reader of a pipe waits no longer for what is there */
@@ -81,33 +82,6 @@ static bool ends_sentence(const char *s, size_t n) {
     return false;
 }
 
-/* Bytes of a text that fit so many columns, up to a space that no "·" follows; all of it if it fits, or has no such space. */
-static size_t fitting(const char *text, size_t n, size_t columns) {
-    size_t used = 0, best = n;
-    for (size_t i = 0; i < n; i++) {
-        used += ((unsigned char)text[i] & 0xc0) != 0x80;
-        if (used > columns)
-            return best;
-        if (i && text[i] == ' ' && (i + 2 >= n || memcmp(text + i + 1, "\xc2\xb7", 2) != 0))
-            best = i;
-    }
-    return n;
-}
-
-static nct_status fold_line(const char *line, size_t n, size_t columns, size_t hang, nct_bytes *out) {
-    for (size_t room = columns; n; room = columns - hang) {
-        size_t taken = fitting(line, n, room);
-        NCT_TRY(nct_bytes_add(out, line, taken, NULL));
-        line += taken;
-        n -= taken;
-        for (; n && *line == ' '; n--)
-            line++;
-        if (n)
-            NCT_TRY(nct_bytes_printf(out, NULL, "\n%*s", (int)hang, ""));
-    }
-    return nct_bytes_add(out, "\n", 1, NULL);
-}
-
 /* The lines of the buffer, which is whole ones, as the terminal's width has them. */
 static void fold(nct_output *o) {
     size_t columns = (size_t)nct_term_width();
@@ -115,7 +89,7 @@ static void fold(nct_output *o) {
     nct_status status = columns > 2 * o->hang ? NCT_OK : NCT_E_ARGUMENT;
     for (size_t at = 0; at < o->buffer.n && status == NCT_OK;) {
         const char *line = o->buffer.data + at, *end = memchr(line, '\n', o->buffer.n - at);
-        status = fold_line(line, (size_t)(end - line), columns, o->hang, &folded);
+        status = nct_fold_line(line, (size_t)(end - line), columns, o->hang, &folded, NULL);
         at = (size_t)(end + 1 - o->buffer.data);
     }
     if (status == NCT_OK) {

@@ -27,14 +27,25 @@ static void print_eta(double seconds, char buf[32]) {
         snprintf(buf, 32, "%d:%02d", s / 60, s % 60);
 }
 
+/* What the line says, in as many columns as there are: the rate goes first, then how many there are of each. */
+static void describe(const nct_meter *m, uint64_t done, uint64_t total, double rate, const char *eta, size_t columns,
+                     char text[96]) {
+    if (!m->share) {
+        snprintf(text, 96, "%s/%s  %.0f t/s  eta %s", NCT_N(done), NCT_N(total), rate, eta);
+        if (strlen(text) > columns)
+            snprintf(text, 96, "%s/%s  eta %s", NCT_N(done), NCT_N(total), eta);
+        if (strlen(text) <= columns)
+            return;
+    }
+    snprintf(text, 96, "%.0f %%  eta %s", 100 * (double)done / (double)total, eta);
+}
+
 static void draw_bar(const nct_meter *m, uint64_t done, uint64_t total, double rate, const char *eta) {
     enum { CELLS = 24, LEAST = 8 };
     char text[96];
-    if (m->share)
-        snprintf(text, sizeof text, "%.0f %%  eta %s", 100 * (double)done / (double)total, eta);
-    else
-        snprintf(text, sizeof text, "%s/%s  %.0f t/s  eta %s", NCT_N(done), NCT_N(total), rate, eta);
-    int room = nct_term_width() - 1 - (int)(strlen(m->what) + strlen(text) + 4); /* a full line would wrap */
+    int most = nct_term_width() - 1, name = (int)strlen(m->what) + 2; /* a full line would wrap */
+    describe(m, done, total, rate, eta, most > name ? (size_t)(most - name) : 0, text);
+    int room = most - name - (int)strlen(text) - 2;
     size_t cells = room < LEAST   ? 0
                    : room < CELLS ? (size_t)room
                                   : CELLS,

@@ -9,6 +9,8 @@
 #include <unistd.h>
 
 #include "base/json.h"
+#include "base/mem.h"
+#include "cli/fold.h"
 
 static const char *const code_names[] = {
     [NCT_EXIT_FAILURE] = "failure",          [NCT_EXIT_USAGE] = "usage",   [NCT_EXIT_MODEL] = "model",
@@ -56,12 +58,32 @@ static void print_json(int code, const char *text) {
     nct_bytes_reset(&out);
 }
 
-static void print_lines(const char *text) {
-    for (const char *at = text; *at;) {
+/* On a terminal, lines fit it. */
+static void print_folded(const char *text, bool folds) {
+    nct_bytes out = {0};
+    if (folds && nct_fold_text(text, (size_t)nct_term_width(), &out, NULL) == NCT_OK && out.data)
+        text = out.data;
+    fputs(text, stderr);
+    nct_bytes_reset(&out);
+}
+
+/* "noctule: error: " and the lines. What is to be typed is left as it is, for whoever copies it. */
+static void print_lines(const nct_cli *cli, const char *prefix, const char *text) {
+    nct_bytes said = {0};
+    const char *hint = strstr(text, "\ntry: "), *end = hint ? hint + 1 : text + strlen(text);
+    for (const char *at = text; at < end;) {
         size_t n = strcspn(at, "\n");
-        fprintf(stderr, at == text ? "%.*s\n" : "  %.*s\n", (int)n, at);
+        nct_bytes_printf(&said, NULL, "%s%.*s\n", at == text ? prefix : "  ", (int)n, at);
         at += n + (at[n] == '\n');
     }
+    if (said.data)
+        print_folded(said.data, cli->term.err_tty);
+    for (const char *at = end; *at;) {
+        size_t n = strcspn(at, "\n");
+        fprintf(stderr, "  %.*s\n", (int)n, at);
+        at += n + (at[n] == '\n');
+    }
+    nct_bytes_reset(&said);
 }
 
 int nct_log_open(nct_cli *cli) {
@@ -113,8 +135,7 @@ int nct_say_error(const nct_cli *cli, int code, const char *fmt, ...) {
     if (cli->args.error_format == 1) {
         print_json(code, text);
     } else {
-        fputs("noctule: error: ", stderr);
-        print_lines(text);
+        print_lines(cli, "noctule: error: ", text);
     }
     return code;
 }
@@ -129,32 +150,73 @@ void nct_say_warning(const nct_cli *cli, const char *fmt, ...) {
     if (cli->args.quiet)
         return;
     nct_term_clear_line(&cli->term);
-    fputs("noctule: warning: ", stderr);
-    print_lines(text);
+    print_lines(cli, "noctule: warning: ", text);
+}
+
+NCT_PRINTF(3, 0)
+static void say_note(const nct_cli *cli, bool shown, const char *fmt, va_list args) {
+    char text[4096];
+    vsnprintf(text, sizeof text, fmt, args);
+    keep(cli, "note", text);
+    if (!shown)
+        return;
+    nct_term_clear_line(&cli->term);
+    print_lines(cli, "noctule: ", text);
 }
 
 void nct_say_note(const nct_cli *cli, const char *fmt, ...) {
-    char text[4096];
     va_list args;
     va_start(args, fmt);
-    vsnprintf(text, sizeof text, fmt, args);
+    say_note(cli, !cli->args.quiet && (cli->term.err_tty || cli->args.verbose >= 1), fmt, args);
     va_end(args);
-    keep(cli, "note", text);
-    if (cli->args.quiet || (!cli->term.err_tty && cli->args.verbose < 1))
-        return;
-    nct_term_clear_line(&cli->term);
-    fputs("noctule: ", stderr);
-    print_lines(text);
+}
+
+void nct_say_notice(const nct_cli *cli, const char *fmt, ...) {
+    va_list args;
+    va_start(args, fmt);
+    say_note(cli, !cli->args.quiet, fmt, args);
+    va_end(args);
+}
+
+NCT_PRINTF(2, 0)
+static void add_formatted(nct_bytes *out, const char *fmt, va_list args) {
+    va_list again;
+    void *p = NULL;
+    va_copy(again, args);
+    int n = vsnprintf(NULL, 0, fmt, again);
+    va_end(again);
+    if (n >= 0 && nct_alloc(&p, (size_t)n + 1, 1, NULL) == NCT_OK) {
+        vsnprintf(p, (size_t)n + 1, fmt, args);
+        nct_bytes_add(out, p, (size_t)n, NULL);
+        nct_free(p);
+    }
 }
 
 void nct_say_dim(const nct_cli *cli, const char *fmt, ...) {
+    nct_bytes line = {0}, folded = {0};
     va_list args;
     va_start(args, fmt);
-    if (cli->term.err_color)
-        fputs("\033[2m", stderr);
-    vfprintf(stderr, fmt, args);
-    fputs(cli->term.err_color ? "\033[0m\n" : "\n", stderr);
+    add_formatted(&line, fmt, args);
     va_end(args);
+    const char *text = line.data ? line.data : "";
+    if (cli->term.err_tty && *text && nct_fold_text(text, (size_t)nct_term_width(), &folded, NULL) == NCT_OK) {
+        folded.data[folded.n - 1] = 0; /* dim ends before the line does */
+        text = folded.data;
+    }
+    fprintf(stderr, cli->term.err_color ? "\033[2m%s\033[0m\n" : "%s\n", text);
+    nct_bytes_reset(&line);
+    nct_bytes_reset(&folded);
+}
+
+void nct_tell(const char *fmt, ...) {
+    nct_bytes text = {0};
+    va_list args;
+    va_start(args, fmt);
+    add_formatted(&text, fmt, args);
+    va_end(args);
+    if (text.data)
+        print_folded(text.data, isatty(STDERR_FILENO));
+    nct_bytes_reset(&text);
 }
 
 int nct_say_status(const nct_cli *cli, const nct_error *err) {

@@ -1,18 +1,10 @@
 /* What can be typed in a chat beside turns. To add a command: a function and a row. */
 #include <ctype.h>
-#include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
 
 #include "cli/open.h"
 #include "cli/slash.h"
-
-void nct_tell(const char *fmt, ...) {
-    va_list args;
-    va_start(args, fmt);
-    vfprintf(stderr, fmt, args);
-    va_end(args);
-}
 
 static bool do_sources(nct_chat *c, char *rest) {
     int64_t n = NCT_CHAT_SOURCES;
@@ -48,18 +40,18 @@ static bool do_think(nct_chat *c, char *rest) {
             a->think = i;
             c->talk.options.think = (nct_think)i;
             a->think_budget = NCT_UNSET;
-            fprintf(stderr, "  thinking is %s\n", rest);
+            nct_tell("  thinking is %s\n", rest);
             return true;
         }
     if (*rest && nct_parse_count(rest, 0, 1e9, &n)) {
         a->think_budget = n;
-        fprintf(stderr, "  thinking ends after %s tokens\n", NCT_N((uint64_t)n));
+        nct_tell("  thinking ends after %s tokens\n", NCT_N((uint64_t)n));
         return true;
     }
     if (*rest)
         nct_tell("  /think takes on, off, auto or a number of tokens, not '%s'\n", rest);
     else if (a->think_budget != NCT_UNSET)
-        fprintf(stderr, "  thinking is %s, and ends after %s tokens\n", think_names[c->talk.options.think],
+        nct_tell("  thinking is %s, and ends after %s tokens\n", think_names[c->talk.options.think],
                 NCT_N((uint64_t)a->think_budget));
     else
         nct_tell("  thinking is %s\n", think_names[c->talk.options.think]);
@@ -95,16 +87,16 @@ static bool do_help(nct_chat *c, char *rest) {
             continue;
         char usage[40];
         snprintf(usage, sizeof usage, "/%s %s", all[i].name, all[i].arguments);
-        fprintf(stderr, "  %-20s %s\n", usage, all[i].help);
+        nct_tell("  %-20s %s\n", usage, all[i].help);
         found = true;
     }
     if (!found)
         nct_tell("  no command '/%s'\n", asked);
     else if (!*asked)
-        nct_tell("  Ctrl-C stops an answer, Ctrl-D leaves. \"\"\" begins and ends a text of several\n"
-                 "  lines; Ctrl-J, or \\ at the end of a line, goes on too. Ctrl-G takes the line to\n"
-                 "  $EDITOR, Ctrl-R searches what was typed, Tab completes. A text that begins with /\n"
-                 "  is sent with // in front.\n");
+        nct_tell("  Ctrl-C stops an answer, Ctrl-D leaves, Ctrl-R searches what was typed, Tab completes.\n"
+                 "  Several lines: between \"\"\" and \"\"\", or Ctrl-J, or \\ at the end of a line, or Ctrl-G, which "
+                 "takes the line to $EDITOR.\n"
+                 "  A text that begins with / is sent with // in front.\n");
     return true;
 }
 
@@ -154,22 +146,22 @@ static void list_settings(const nct_chat *c) {
                 {"presence-penalty", s->presence_penalty, &a->presence_penalty},
                 {"frequency-penalty", s->frequency_penalty, &a->frequency_penalty}};
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++)
-        fprintf(stderr, "  %-18s %-10g (%s)\n", rows[i].name, rows[i].value, origin_name(c, rows[i].field));
-    fprintf(stderr, "  %-18s %-10llu (%s)\n", "seed", (unsigned long long)s->seed,
+        nct_tell("  %-18s %-10g (%s)\n", rows[i].name, rows[i].value, origin_name(c, rows[i].field));
+    nct_tell("  %-18s %-10llu (%s)\n", "seed", (unsigned long long)s->seed,
             nct_args_origin(a, &a->seed) == NCT_FROM_NOWHERE ? "drawn" : origin_name(c, &a->seed));
     size_t most = nct_chat_max_tokens(c);
     char limit[24] = "no limit";
     if (most)
         snprintf(limit, sizeof limit, "%zu", most);
-    fprintf(stderr, "  %-18s %-10s (%s)\n", "max-tokens", limit,
+    nct_tell("  %-18s %-10s (%s)\n", "max-tokens", limit,
             a->max_tokens == NCT_UNSET ? "default" : origin_name(c, &a->max_tokens));
-    fprintf(stderr, "  %-18s %-10s (%s)\n", "think", think_names[c->talk.options.think],
+    nct_tell("  %-18s %-10s (%s)\n", "think", think_names[c->talk.options.think],
             nct_args_origin(a, &a->think) == NCT_FROM_NOWHERE ? "default" : origin_name(c, &a->think));
     if (a->think_budget != NCT_UNSET)
-        fprintf(stderr, "  %-18s %-10lld (%s)\n", "think-budget", (long long)a->think_budget,
+        nct_tell("  %-18s %-10lld (%s)\n", "think-budget", (long long)a->think_budget,
                 origin_name(c, &a->think_budget));
     for (size_t i = 0; i < a->stops.n; i++)
-        fprintf(stderr, "  %-18s \"%s\"\n", "stop", a->stops.item[i]);
+        nct_tell("  %-18s \"%s\"\n", "stop", a->stops.item[i]);
 }
 
 static bool do_set(nct_chat *c, char *rest) {
@@ -189,12 +181,12 @@ static bool do_set(nct_chat *c, char *rest) {
             name = settable[i];
     if (!name) {
         const char *near = nct_nearest(rest, settable, N_SETTABLE);
-        fprintf(stderr, "  no setting '%s'%s%s    (/set lists them)\n", rest, near ? "; try " : "",
+        nct_tell("  no setting '%s'%s%s    (/set lists them)\n", rest, near ? "; try " : "",
                 near ? near : "");
         return true;
     }
     if (!*value && o->kind != NCT_KIND_FLAG) {
-        fprintf(stderr, "  /set %s wants %s\n", name, o->value);
+        nct_tell("  /set %s wants %s\n", name, o->value);
         return true;
     }
     char complaint[256], *kept = NULL; /* options keep texts as they are, so these live as long as the chat */
@@ -216,7 +208,7 @@ static bool do_set(nct_chat *c, char *rest) {
     if (a->think != NCT_UNSET)
         c->talk.options.think = (nct_think)a->think;
     c->retries = 0;
-    fprintf(stderr, "  %s is %s\n", name, *value ? value : "on");
+    nct_tell("  %s is %s\n", name, *value ? value : "on");
     return true;
 }
 
@@ -284,7 +276,7 @@ bool nct_chat_obey(nct_chat *c, char *line) {
     for (size_t i = 0; i < N_SLASHES; i++)
         names[i] = slashes[i].name;
     const char *near = nct_nearest(line + 1, names, N_SLASHES);
-    fprintf(stderr, "  no command %s; try /%s    (to send it as text: /%s)\n", line, near ? near : "help",
+    nct_tell("  no command %s; try /%s    (to send it as text: /%s)\n", line, near ? near : "help",
             line);
     c->code = NCT_EXIT_USAGE;
     return true;

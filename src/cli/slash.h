@@ -13,9 +13,6 @@ const nct_slash *nct_slashes(size_t *n);
 /** Names of what /set takes. */
 const char *const *nct_settable(size_t *n);
 
-/** Commands speak on stderr: stdout is what the model said. */
-void nct_tell(const char *fmt, ...) NCT_PRINTF(1, 2);
-
 /* turns */
 bool nct_slash_undo(nct_chat *chat, char *rest);
 bool nct_slash_retry(nct_chat *chat, char *rest);

@@ -208,7 +208,7 @@ bool nct_slash_edit(nct_chat *c, char *rest) {
         if (text.n == 0) {
             nct_tell("  nothing was written, so nothing is sent\n");
         } else {
-            nct_tell("%s\n", text.data);
+            fprintf(stderr, "%s\n", text.data);
             nct_editor_remember(c->editor, text.data);
             nct_chat_send(c, text.data, text.n);
         }

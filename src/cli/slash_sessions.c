@@ -119,7 +119,8 @@ bool nct_slash_sessions(nct_chat *c, char *rest) {
     size_t n;
     if ((c->code = nct_kept_list(c->cli, &line, &n)) == NCT_EXIT_OK) {
         for (size_t i = 0; i < n && i < MOST; i++)
-            nct_tell("  %-32s %3lld turns  %s\n", line[i].name, (long long)line[i].n_turns, line[i].title);
+            nct_tell("  %-32s %3lld turn%s  %s\n", line[i].name, (long long)line[i].n_turns,
+                     line[i].n_turns == 1 ? " " : "s", line[i].title);
         if (n > MOST)
             nct_tell("  and %zu more: noctule session list\n", n - MOST);
         if (n == 0)

@@ -17,12 +17,15 @@ static size_t count(const nct_chat *c, const char *text, size_t n) {
 /* ------------------------------------------------------------------ the gauge */
 
 static void gauge(const char *name, size_t n, size_t limit, const char *extra) {
-    enum { CELLS = 40 };
-    size_t full = limit ? (n * CELLS + limit - 1) / limit : 0;
-    nct_tell("  %-8s %9s  %4.1f %%  ", name, NCT_N(n), limit ? 100 * (double)n / (double)limit : 0);
-    for (size_t i = 0; i < full && i < CELLS; i++)
-        nct_tell("\u2588");
-    nct_tell("%s\n", extra);
+    enum { CELLS = 40, BESIDE = 31 };
+    int room = nct_term_width() - BESIDE;
+    size_t cells = room < 1 ? 1 : room < CELLS ? (size_t)room : CELLS, full = limit ? (n * cells + limit - 1) / limit : 0;
+    nct_bytes bar = {0};
+    for (size_t i = 0; i < full && i < cells; i++)
+        nct_bytes_add_str(&bar, "\u2588", NULL);
+    nct_tell("  %-8s %9s  %4.1f %%  %s%s\n", name, NCT_N(n), limit ? 100 * (double)n / (double)limit : 0,
+             bar.data ? bar.data : "", extra);
+    nct_bytes_reset(&bar);
 }
 
 bool nct_slash_context(nct_chat *c, char *rest) {
@@ -74,12 +77,14 @@ bool nct_slash_tokens(nct_chat *c, char *rest) {
         c->code = nct_say_status(c->cli, &err);
         return true;
     }
-    nct_tell("  %zu token%s:", n, n == 1 ? "" : "s");
+    nct_bytes line = {0};
+    nct_bytes_printf(&line, NULL, "  %zu token%s:", n, n == 1 ? "" : "s");
     for (size_t i = 0; i < n; i++) {
         const char *piece = nct_token_piece(c->engine, ids[i], &n_piece);
-        nct_tell(" %.*s(%d)", piece ? (int)n_piece : 0, piece ? piece : "", ids[i]);
+        nct_bytes_printf(&line, NULL, " %.*s(%d)", piece ? (int)n_piece : 0, piece ? piece : "", ids[i]);
     }
-    nct_tell("\n");
+    nct_tell("%s\n", line.data ? line.data : "");
+    nct_bytes_reset(&line);
     nct_free(ids);
     return true;
 }
@@ -92,8 +97,10 @@ bool nct_slash_dump(nct_chat *c, char *rest) {
     nct_error err = {0};
     if (nct_talk_export(&c->talk, true, &text, &err) != NCT_OK)
         c->code = nct_say_status(c->cli, &err);
+    else if (text.n)
+        fputs(text.data, stderr); /* as it was said: nothing is cut */
     else
-        nct_tell("%s", text.n ? text.data : "  nothing was said yet\n");
+        nct_tell("  nothing was said yet\n");
     nct_bytes_reset(&text);
     return true;
 }

@@ -650,7 +650,7 @@ static void tell_stopped(const job *j, int code) {
     nct_say_warning(
         j->s->cli, "%s after %zu answer%s; %s", *nct_signals_flag() == SIGALRM ? "the time is up" : "stopped",
         j->s->n_asked, j->s->n_asked == 1 ? "" : "s",
-        j->s->cli->args.cache > 0 ? "with --cache none was kept" : "the same command goes on from there");
+        j->s->cli->args.cache > 0 ? "with --cache off or ro none was kept" : "the same command goes on from there");
 }
 
 /* How many parts are answered together: what -np says, what there are, and what memory holds. */
