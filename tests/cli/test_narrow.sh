@@ -5,6 +5,7 @@ need_terminal
 find_model
 export NOCTULE_MODEL="$model"
 slow="-t 1 --isa ref -X exact=1"
+fits() { [ "$(wc -L <lines)" -le "$1" ]; }
 # slow enough to be seen while it is read
 yes "A sentence that is read slowly, word for word." | head -c 2500 >long.txt
 for columns in 40 80; do

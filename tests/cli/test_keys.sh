@@ -1,0 +1,51 @@
+# Keys of the chat's line editor in the spellings of several terminals; what is no key of the editor's types nothing.
+. "$(dirname "$0")/lib.sh"
+find_model
+export NOCTULE_MODEL="$model"
+"$NOCTULE" version --json | grep -q '"line_editing":true' || skip "built without libedit"
+need_terminal
+
+# A command that there is none of is named as it was typed, so it tells what a key did to the line.
+open_terminal "$NOCTULE chat -q --no-history -n 2"
+waits_for ">>>"
+# makes KEYS OF-THE-LINE: those keys behind "/one-two three", and "X", make that first word of it
+makes() {
+    types "/one two$1X\\r"
+    waits_for "no command $2; try"
+    waits_for ">>>"
+}
+for key in '\033[1;5D' '\033[1;3D' '\033[5D' '\033Od' '\033b'; do # a word back, and its end gone
+    makes "$key$key\033[C\033[C\033[3~" '/onX'
+done
+for key in '\033[H' '\033OH' '\033[1~' '\033[7~' '\033[1;5H' '\001'; do
+    makes "$key\033[C\033[C" '/oXne'
+done
+for key in '\033[F' '\033OF' '\033[4~' '\033[8~' '\005'; do
+    makes "\033[H\033[C$key\027\027\033[D\033[C" "/X" # and two words taken away
+done
+makes '\033[1;5D\033[1;5D\033[1;5C\033[D' '/onXe'
+makes '\033[1;5D\033[1;5D\033[3;5~' '/X'
+makes '\033[5~\033[6~\033OP\033[15~\033[[A\033[2~\033[Z\033[I\033[O\033[H\033[C' '/Xone' # pages, F1, F5, Insert, focus
+# Ctrl-U takes what stands before the cursor
+types 'gone\033[D\033[D\025\033[H/abc\r'
+waits_for "no command /abcne; try"
+waits_for ">>>"
+# a newer line than that which is typed is that which is typed
+types '/typed\033[BX\r'
+waits_for "no command /typedX; try"
+waits_for ">>>"
+types '/half\033[A\033[A\033[B\033[BX\r'
+waits_for "no command /halfX; try"
+waits_for ">>>"
+types '\033[A\033[AY\r'
+waits_for "no command /typedXY; try"
+waits_for ">>>"
+# many candidates stand in columns
+types '/\t'
+waits_for "  /bye       /clear     /compact   /context"
+types '\003'
+waits_for ">>>"
+types '\004'
+close_terminal
+exits 0
+finish
