@@ -40,6 +40,10 @@ typedef struct nct_chat {
 /** Answers the turns as they stand. True if an answer was added to them. */
 bool nct_chat_answer(nct_chat *chat);
 
+/** Around what takes its time: progress is shown, and the terminal does not show what is typed into it. */
+void nct_chat_begin_reading(nct_chat *chat);
+void nct_chat_end_reading(nct_chat *chat);
+
 /** A tool's result as a turn, and the answer to it. */
 bool nct_chat_tell(nct_chat *chat, const char *text, size_t n);
 /** Goes on with the last answer, which was cut or stopped. */

@@ -139,6 +139,19 @@ static bool constrain(nct_chat *c, size_t n_ids, nct_answer_options *options) {
     return c->code == NCT_EXIT_OK;
 }
 
+void nct_chat_begin_reading(nct_chat *c) {
+    if (c->editor) /* what is typed now is for the next line, and shown there */
+        nct_keys_open(&c->cli->term, &c->show.keys);
+    c->show.keeps_keys = c->show.keys.open;
+    nct_meter_begin(c->cli, "reading", &c->show.meter);
+}
+
+void nct_chat_end_reading(nct_chat *c) {
+    nct_meter_end(&c->show.meter);
+    c->show.keeps_keys = false;
+    nct_keys_close(&c->show.keys);
+}
+
 /* Feeds the ids and shows what comes, with what there is to say about it. The caller closes *made in any case. */
 static nct_status make(nct_chat *c, const int32_t *ids, size_t n_ids, const nct_answer_options *options,
                        nct_answer *made, nct_error *err) {
@@ -152,9 +165,9 @@ static nct_status make(nct_chat *c, const int32_t *ids, size_t n_ids, const nct_
         return NCT_OK; /* said */
     c->show.answer = made;
     nct_signals_alarm(isnan(a->timeout) ? 0 : a->timeout);
-    nct_meter_begin(c->cli, "reading", &c->show.meter);
+    nct_chat_begin_reading(c);
     nct_status status = nct_answer_make(c->engine, c->session, ids, n_ids, options, made, err);
-    nct_meter_end(&c->show.meter);
+    nct_chat_end_reading(c);
     nct_signals_alarm(0);
     c->show.answer = NULL;
     if (status != NCT_OK)

@@ -81,7 +81,8 @@ static void show_thinking(nct_show *s, const char *text, size_t n) {
 }
 
 void nct_show_end(nct_show *s) {
-    nct_keys_close(&s->keys);
+    if (!s->keeps_keys)
+        nct_keys_close(&s->keys);
     set_dim(s, false);
     if (!s->thought)
         return;

@@ -20,7 +20,9 @@ typedef struct nct_show {
     bool counted; /* it was shown as a line that counts */
     nct_bytes hidden; /* what that line stands for */
     uint64_t drawn_ns; /* when it was drawn last */
-    nct_keys keys;     /* while there is thinking: what is typed; of it .typed stays for the caller to take */
+    nct_keys keys;     /* while there is thinking, or from the caller's opening to its closing: what is typed; of it
+                        * .typed stays for the caller to take */
+    bool keeps_keys;   /* they are the caller's to close */
     size_t n_bytes; /* that came so far */
 } nct_show;
 

@@ -72,9 +72,9 @@ static nct_status feed(const ahead *a, size_t to, nct_error *err) {
     nct_feed_options options = {.stop = nct_signals_flag(), .progress = show_progress, .context = c};
     if (from >= to)
         return NCT_OK;
-    nct_meter_begin(c->cli, "reading", &c->show.meter);
+    nct_chat_begin_reading(c);
     nct_status status = nct_session_feed(c->session, a->ids + from, to - from, &options, err);
-    nct_meter_end(&c->show.meter);
+    nct_chat_end_reading(c);
     return status;
 }
 

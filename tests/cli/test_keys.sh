@@ -48,4 +48,46 @@ waits_for ">>>"
 types '\004'
 close_terminal
 exits 0
+
+# ---- what is typed while an answer comes is for the next line, and shown there only; Ctrl-Z gives the shell its terminal
+cat >rc <<'END'
+PS1='shell$ '
+bind 'set enable-bracketed-paste off'
+END
+open_terminal "bash --rcfile rc -i"
+waits_for 'shell$ '
+types "$NOCTULE chat -q --no-history --ignore-eos -X exact=1 --isa ref -t 1 -n 12\n"
+waits_for ">>>"
+types 'A story\r'
+waits_for "story"
+types '/typed-ahead\r'
+waits_for ">>> /typed-ahead"
+waits_for "no command /typed-ahead"
+waits_for "//typed-ahead"
+waits_for ">>>"
+holds "no key is shown in the answer" test "$(grep -ao typed-ahead screen | wc -l)" -eq 3
+types '/set max-tokens 2000\rA story\r'
+waits_for "A story"
+waits_for_more 20
+types '\032' # Ctrl-Z
+waits_for 'shell$ '
+types 'stty -a | grep -Eo -e " -?(icanon|echo|icrnl)\\>" | tr -d "\\n"; echo .\n'
+waits_for " icrnl icanon echo."
+waits_for 'shell$ '
+types 'fg\n'
+waits_for_more 40
+types '\003'
+waits_for "[stopped]"
+waits_for ">>>"
+types 'half\032'
+waits_for 'shell$ '
+types 'fg\n'
+waits_for ">>> half"
+types '\003'
+waits_for ">>>"
+types '\004'
+waits_for 'shell$ '
+types 'exit\n'
+close_terminal
+exits 0
 finish
