@@ -228,6 +228,50 @@ void nct_folder_sweep(const nct_folder *folder) {
     nct_free(entry);
 }
 
+static int by_digits(const char *a, const char *b) { return memcmp(a, b, BEFORE_DIGITS); }
+
+static int by_link(const void *a, const void *b) {
+    const nct_entry *const *x = a, *const *y = b;
+    return by_digits((*x)->name + BEFORE_DIGITS + 1, (*y)->name + BEFORE_DIGITS + 1);
+}
+
+/* The page that this one follows, of pages sorted by_link; NULL: it is the first, or that one is gone. */
+static nct_entry *find_before(nct_entry *const *page, size_t n, const char *name) {
+    size_t low = 0, high = n;
+    while (low < high) {
+        size_t middle = (low + high) / 2;
+        if (by_digits(page[middle]->name + BEFORE_DIGITS + 1, name) < 0)
+            low = middle + 1;
+        else
+            high = middle;
+    }
+    return low < n && by_digits(page[low]->name + BEFORE_DIGITS + 1, name) == 0 ? page[low] : NULL;
+}
+
+/* A page is of no use without those before it, so these count as used later than it. */
+static void use_those_before(nct_entry *entry, size_t n) {
+    void *p = NULL;
+    size_t n_pages = 0;
+    if (nct_alloc(&p, n, sizeof(nct_entry *), NULL) != NCT_OK)
+        return; /* then what was used least goes all the same */
+    nct_entry **page = p;
+    for (size_t i = 0; i < n; i++)
+        if (entry[i].kind == NCT_ENTRY_PAGE)
+            page[n_pages++] = &entry[i];
+    if (n_pages)
+        qsort(page, n_pages, sizeof *page, by_link);
+    for (size_t i = 0; i < n_pages; i++) {
+        nct_entry *e = page[i], *before;
+        for (size_t steps = 0; steps < n_pages; steps++, e = before) { /* names that were made up may go in a ring */
+            before = find_before(page, n_pages, e->name);
+            if (!before || before->used_ns > e->used_ns)
+                break;
+            before->used_ns = e->used_ns + 1;
+        }
+    }
+    nct_free(page);
+}
+
 static int by_use(const void *a, const void *b) {
     const nct_entry *x = a, *y = b;
     return (x->used_ns > y->used_ns) - (x->used_ns < y->used_ns);
@@ -242,8 +286,10 @@ bool nct_folder_make_room(const nct_folder *folder, uint64_t n_bytes, uint64_t m
         return false;
     for (size_t i = 0; i < n; i++)
         total += entry[i].n_bytes;
-    if (n)
+    if (n && total + n_bytes > max_bytes) {
+        use_those_before(entry, n);
         qsort(entry, n, sizeof *entry, by_use);
+    }
     for (size_t i = 0; i < n && total + n_bytes > max_bytes; i++)
         if (entry[i].kind == NCT_ENTRY_PAGE && entry[i].used_ns < since_ns) {
             nct_folder_remove(folder, entry[i].name);

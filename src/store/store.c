@@ -267,9 +267,9 @@ static size_t load(nct_store *s, size_t first, struct found *found, size_t n, bo
     return n;
 }
 
-/* A page that was taken is of use; of one document the first pages are dropped last. */
-static void touch(int fd, size_t p) {
-    int64_t ns = wall_ns() - (int64_t)p * 1000;
+/* A page that was taken is of use. */
+static void touch(int fd) {
+    int64_t ns = wall_ns(); /* the system's own stamp is coarser, and may lie before opened_ns */
     struct timespec when = {.tv_sec = (time_t)(ns / 1000000000), .tv_nsec = (long)(ns % 1000000000)};
     futimens(fd, (struct timespec[2]){when, when});
 }
@@ -499,7 +499,7 @@ static nct_status take_pages(nct_store *s, size_t first, size_t most, const int3
             nct_pages_scattered(c->pages, p * c->page_bytes, good * c->page_bytes);
         for (size_t i = 0; i < open; i++) {
             if (i < good) {
-                touch(found[i].fd, p + i);
+                touch(found[i].fd);
                 s->page[p + i].kept = true;
                 s->page[p + i].seconds = found[i].record.seconds;
                 size_t held = c->length > (p + i) * NCT_PAGE ? c->length - (p + i) * NCT_PAGE : 0;
@@ -588,7 +588,7 @@ static nct_status take_part(nct_store *s, const int32_t *ids, size_t n, nct_erro
             s->page[p].seconds = f.record.seconds * (double)same / f.record.n_tokens;
             s->page[p].kept = false;
             count_taken(s, same - held, &f.record);
-            touch(f.fd, p);
+            touch(f.fd);
         } else {
             c->length = first; /* what was there was read over */
             memset(page_data(s, p), 0, c->page_bytes);
@@ -653,7 +653,7 @@ static nct_status write_page(nct_store *s, size_t p, const nct_record *r, const 
     nct_status status = NCT_OK;
     if (!write_payload(s, fd, p, r->n_tokens) || !write_record(fd, p, r, ids))
         status = cannot_write(s, err);
-    touch(fd, p);
+    touch(fd);
     if (status == NCT_OK)
         status = nct_folder_publish(&s->folder, fd, temp, name, err);
     if (status != NCT_OK)
@@ -677,7 +677,7 @@ static void keep_page(nct_store *s, size_t p, size_t n, const int32_t *ids) {
     nct_folder_page_name(&before, &after, name);
     int there = s->distrust ? -1 : nct_folder_read(&s->folder, name);
     if (there >= 0) {
-        touch(there, p);
+        touch(there);
         close(there);
         return;
     }

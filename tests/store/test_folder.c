@@ -121,6 +121,35 @@ static void test_folder__drops_what_was_used_least_and_readers_keep_it(void **st
     nct_test_folder_remove(top);
 }
 
+/* Page i follows page i - 1, and was written later. */
+static void test_folder__drops_the_end_of_a_text_first(void **state) {
+    (void)state;
+    const char *top = nct_test_folder();
+    nct_folder f = open_new(top);
+    for (uint8_t i = 0; i < 5; i++)
+        make_page(&f, i, 8192, 1000 + i);
+    make_page(&f, 50, 8192, 1002); /* another text, used before the end of the first was */
+    uint64_t left = 0;
+    assert_true(nct_folder_make_room(&f, 0, 5 * 8192, INT64_MAX, &left));
+    assert_false(has_page(&f, 50));
+    assert_true(nct_folder_make_room(&f, 0, 3 * 8192, INT64_MAX, &left));
+    for (uint8_t i = 0; i < 5; i++)
+        assert_int_equal(has_page(&f, i), i < 3);
+    make_page(&f, 3, 8192, 900); /* what follows is older, and so is what branches off */
+    make_page(&f, 60, 8192, 2000);
+    assert_true(nct_folder_make_room(&f, 0, 4 * 8192, INT64_MAX, &left));
+    assert_false(has_page(&f, 3));
+    assert_true(has_page(&f, 2));
+    /* pages that were used just now keep those before them, however old */
+    make_page(&f, 3, 8192, 3000);
+    assert_false(nct_folder_make_room(&f, 0, 8192, INT64_C(2500) * 1000000000, &left));
+    for (uint8_t i = 0; i < 4; i++)
+        assert_true(has_page(&f, i));
+    assert_false(has_page(&f, 60));
+    nct_folder_close(&f);
+    nct_test_folder_remove(top);
+}
+
 /* A process that makes a temporary file and lives until its pipe is closed. */
 static void test_folder__sweeps_up_after_the_dead_only(void **state) {
     (void)state;
@@ -179,6 +208,7 @@ int main(void) {
         cmocka_unit_test(test_folder__is_its_users_alone),
         cmocka_unit_test(test_folder__what_is_no_page_is_left_alone),
         cmocka_unit_test(test_folder__drops_what_was_used_least_and_readers_keep_it),
+        cmocka_unit_test(test_folder__drops_the_end_of_a_text_first),
         cmocka_unit_test(test_folder__sweeps_up_after_the_dead_only),
         cmocka_unit_test(test_folder__refusals_are_errors),
     };
