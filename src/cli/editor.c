@@ -2,6 +2,7 @@
 #define _GNU_SOURCE
 #include <errno.h>
 #include <langinfo.h>
+#include <limits.h>
 #include <locale.h>
 #include <poll.h>
 #include <stdio.h>
@@ -12,6 +13,7 @@
 
 #include "cli/escapes.h"
 #include "cli/fold.h"
+#include "cli/history.h"
 #include "cli/paste.h"
 #include "cli/term.h"
 
@@ -19,6 +21,8 @@
 #include <histedit.h>
 #include <wchar.h>
 #endif
+
+enum { HISTORY_LINES = 1000 };
 
 /* ------------------------------------------------------------------ waiting */
 
@@ -468,6 +472,17 @@ static bool have_utf8(void) {
     return setlocale(LC_CTYPE, "C.UTF-8") && strcmp(nl_langinfo(CODESET), "UTF-8") == 0;
 }
 
+/* Lines are added as they are typed; once there are twice as many as are of use, the older half goes. */
+static void load_history(nct_editor *e) {
+    HistEvent event;
+    char part[PATH_MAX];
+    history(e->history, &event, H_LOAD, e->history_path);
+    if (nct_history_count(e->history_path) > 2 * HISTORY_LINES &&
+        snprintf(part, sizeof part, "%s.part", e->history_path) < (int)sizeof part &&
+        history(e->history, &event, H_SAVE, part) >= 0 && rename(part, e->history_path) != 0)
+        unlink(part);
+}
+
 static void open_edit(nct_editor *e) {
     HistEvent event;
     if (!have_utf8() || !(e->edit = el_init("noctule", stdin, stdout, stderr)))
@@ -482,11 +497,11 @@ static void open_edit(nct_editor *e) {
     for (size_t i = 0; i < sizeof in_place / sizeof *in_place; i++)
         el_set(e->edit, EL_SETTC, in_place[i], "", NULL);
     if ((e->history = history_init())) {
-        history(e->history, &event, H_SETSIZE, 1000);
+        history(e->history, &event, H_SETSIZE, HISTORY_LINES);
         history(e->history, &event, H_SETUNIQUE, 1);
         el_set(e->edit, EL_HIST, history, e->history);
         if (e->history_path)
-            history(e->history, &event, H_LOAD, e->history_path);
+            load_history(e);
     }
     bind_keys(e->edit);
     e->own_keys = el_source(e->edit, NULL) == 0;
@@ -553,9 +568,6 @@ void nct_editor_close(nct_editor *e) {
     if (!e)
         return;
 #ifdef NCT_HAVE_EDIT
-    HistEvent event;
-    if (e->history && e->history_path)
-        history(e->history, &event, H_SAVE, e->history_path);
     if (e->edit)
         el_end(e->edit);
     if (e->history)
@@ -596,8 +608,11 @@ void nct_editor_push(nct_editor *e, const char *text, size_t n) {
 void nct_editor_remember(nct_editor *e, const char *text) {
 #ifdef NCT_HAVE_EDIT
     HistEvent event;
-    if (e->history)
-        history(e->history, &event, H_ENTER, text);
+    if (!e->history || (history(e->history, &event, H_FIRST) == 0 && strcmp(event.str, text) == 0))
+        return; /* once is enough */
+    history(e->history, &event, H_ENTER, text);
+    if (e->history_path)
+        nct_history_add(e->history_path, text);
 #else
     (void)e;
     (void)text;

@@ -81,7 +81,7 @@ typedef enum nct_typed {
 } nct_typed;
 
 /** Opens the line editor: libedit where it was found at build time and the terminal can move its cursor,
- *  plain lines otherwise. `history`: file of earlier lines, read now and written at close; NULL: none. */
+ *  plain lines otherwise. `history`: file of earlier lines, which those to come are added to; NULL: none. */
 nct_status nct_editor_open(const nct_term *term, const char *history, nct_editor **editor, nct_error *err);
 void nct_editor_close(nct_editor *editor); /* NULL is fine */
 

@@ -49,6 +49,37 @@ types '\004'
 close_terminal
 exits 0
 
+# ---- the history holds what was sent, whole, from several chats and although one is killed
+open_terminal "sh -c 'echo \$\$ >pid; exec $NOCTULE chat -q -n 2'"
+waits_for ">>>"
+mkdir other
+(
+    cd other
+    open_terminal "$NOCTULE chat -q -n 2"
+    waits_for ">>>"
+    types '/set from another\r'
+    waits_for "no setting"
+    waits_for ">>>"
+    types '/bye\r'
+    close_terminal
+)
+types '/set né\t\\ one\nx\r'
+waits_for "x"
+waits_for ">>>"
+types '/set né \\ one\r'
+waits_for "no setting"
+waits_for ">>>"
+kill -KILL "$(cat pid)"
+close_terminal
+open_terminal "$NOCTULE chat -q"
+waits_for ">>>"
+types '\020'
+waits_for '/set né \ one'
+types '\020\020\020'
+waits_for "from another"
+types '\003\004'
+close_terminal
+
 # ---- what is typed while an answer comes is for the next line, and shown there only; Ctrl-Z gives the shell its terminal
 cat >rc <<'END'
 PS1='shell$ '
@@ -75,11 +106,14 @@ types 'stty -a | grep -Eo -e " -?(icanon|echo|icrnl)\\>" | tr -d "\\n"; echo .\n
 waits_for " icrnl icanon echo."
 waits_for 'shell$ '
 types 'fg\n'
-waits_for_more 40
+waits_for "-n 12" # the shell names what goes on
+waits_for_more 20
 types '\003'
 waits_for "[stopped]"
 waits_for ">>>"
-types 'half\032'
+types 'half'
+waits_for "half" # Ctrl-Z throws away what nobody has read
+types '\032'
 waits_for 'shell$ '
 types 'fg\n'
 waits_for ">>> half"
