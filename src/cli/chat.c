@@ -74,6 +74,8 @@ static nct_status say_with_files(nct_chat *c, const char *text, size_t n, nct_er
         status = nct_bytes_add(&message, text, n, err);
     if (status == NCT_OK)
         status = nct_talk_say(&c->talk, message.data ? message.data : "", message.n, err);
+    if (status == NCT_OK)
+        c->talk.turn[c->talk.n_turns - 1].typed = message.n - n;
     nct_bytes_reset(&message);
     return status;
 }

@@ -138,6 +138,9 @@ static nct_status encode_text(void *context, size_t *n_ids, nct_error *err) {
     nct_free(r->ids);
     r->ids = NULL;
     NCT_TRY(nct_talk_say(&r->talk, r->prompt.text.data ? r->prompt.text.data : "", r->prompt.text.n, err));
+    for (size_t i = 0; i < r->prompt.n_parts; i++)
+        if (r->prompt.part[i].instruction)
+            r->talk.turn[r->talk.n_turns - 1].typed = r->prompt.part[i].begin;
     NCT_TRY(nct_talk_prompt(&r->talk, prefix, &r->ids, &r->n_ids, &r->options.in_thinking, err));
     *n_ids = r->n_ids;
     return NCT_OK;

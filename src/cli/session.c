@@ -7,6 +7,7 @@
 
 #include "base/json.h"
 #include "base/map.h"
+#include "cli/fold.h"
 #include "cli/output.h"
 #include "cli/sessions.h"
 
@@ -36,9 +37,14 @@ static void print_line(nct_output *out, const nct_kept_line *line, int width) {
     struct tm local;
     localtime_r(&t, &local);
     strftime(when, sizeof when, "%Y-%m-%d %H:%M", &local);
-    nct_output_print(out, "%-*s  %s  %4s turn%s  %8s tokens  %s\n", width, line->name, when,
+    nct_bytes text = {0};
+    nct_bytes_printf(&text, NULL, "%-*s  %s  %4s turn%s  %8s tokens  %s", width, line->name, when,
                      NCT_N((uint64_t)line->n_turns), line->n_turns == 1 ? " " : "s",
                      NCT_N((uint64_t)line->n_tokens), line->title);
+    if (text.data) /* a line each: on a terminal of the title what there is room for */
+        nct_output_print(out, "%.*s\n",
+                         (int)(out->tty ? nct_fitting(text.data, text.n, (size_t)nct_term_width()) : text.n), text.data);
+    nct_bytes_reset(&text);
 }
 
 static int refuse_words(const nct_cli *cli) {

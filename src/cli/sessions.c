@@ -137,7 +137,7 @@ static int refuse_unknown(const nct_cli *cli, const char *name) {
         near = nct_nearest(name, names, n);
     }
     int code = nct_say_error(cli, NCT_EXIT_USAGE, "no session '%s'\ntry: %s%s", name,
-                             near ? "--session " : "noctule session list", near ? near : "");
+                             near ? cli->args.session ? "--session " : "" : "noctule session list", near ? near : "");
     nct_free(names);
     nct_kept_list_close(line, n);
     return code;
@@ -255,6 +255,8 @@ static nct_status read_turn(reading *r, const nct_json *json, nct_error *err) {
         status = nct_copy_string(&turn.calls, calls, strlen(calls), err);
     if (status == NCT_OK && list && !r->foreign)
         status = read_ids(r, list, said ? &turn.ids : &turn.fed, said ? &turn.n_ids : &turn.n_fed, err);
+    int64_t typed = nct_json_int(nct_json_get(json, "typed"), 0);
+    turn.typed = typed > 0 && (size_t)typed < turn.content.n ? (size_t)typed : 0;
     if (status == NCT_OK && !r->foreign) {
         int64_t at = nct_json_int(nct_json_get(json, "at"), 0);
         int64_t begin = nct_json_int(nct_json_first(span), -1);
@@ -333,6 +335,8 @@ static nct_status add_turn(nct_bytes *out, const nct_turn *turn, nct_error *err)
         NCT_TRY(nct_bytes_add_str(out, ",\"calls\":", err));
         NCT_TRY(nct_json_write_string(out, turn->calls, strlen(turn->calls), err));
     }
+    if (turn->typed)
+        NCT_TRY(nct_bytes_printf(out, err, ",\"typed\":%zu", turn->typed));
     if (!said)
         NCT_TRY(nct_bytes_printf(out, err, ",\"at\":%zu", turn->at));
     if (said && turn->verbatim)
@@ -355,14 +359,23 @@ static nct_status write_transcript(const nct_model_info *info, const nct_talk *t
     return NCT_OK;
 }
 
-/* The first line of what was said first, for people. */
+/* What was typed first, behind documents; *n: its bytes. */
+static const char *typed_first(const nct_talk *talk, size_t *n) {
+    const nct_turn *first = &talk->turn[0];
+    size_t begin = first->typed < first->content.n ? first->typed : 0;
+    *n = first->content.n - begin;
+    return first->content.data ? first->content.data + begin : "";
+}
+
+/* The beginning of what was said first, for people. */
 static nct_bytes title_of(const nct_talk *talk) {
     nct_bytes title = {0};
-    const nct_bytes *said = &talk->turn[0].content;
-    size_t n = said->n < TITLE_BYTES ? said->n : TITLE_BYTES;
-    while (n && n < said->n && ((unsigned char)said->data[n] & 0xc0) == 0x80)
+    size_t n_said, n;
+    const char *said = typed_first(talk, &n_said);
+    n = n_said < TITLE_BYTES ? n_said : TITLE_BYTES;
+    while (n && n < n_said && ((unsigned char)said[n] & 0xc0) == 0x80)
         n--; /* no character is cut */
-    nct_bytes_add(&title, said->data ? said->data : "", n, NULL);
+    nct_bytes_add(&title, said, n, NULL);
     for (size_t i = 0; i < title.n; i++)
         if ((unsigned char)title.data[i] < 0x20)
             title.data[i] = ' ';
@@ -424,15 +437,16 @@ static bool find_name(const nct_talk *talk, nct_kept *k) {
     struct tm day;
     localtime_r(&now, &day);
     size_t n = strftime(base, 16, "%Y-%m-%d", &day);
-    const nct_bytes *said = &talk->turn[0].content;
+    size_t n_said;
+    const char *said = typed_first(talk, &n_said);
     bool gap = true;
-    for (size_t i = 0; i < said->n && said->data[i] != '\n' && n < 10 + SLUG_BYTES; i++) {
-        if (isalnum((unsigned char)said->data[i])) {
+    for (size_t i = 0; i < n_said && said[i] != '\n' && n < 10 + SLUG_BYTES; i++) {
+        if (isalnum((unsigned char)said[i])) {
             if (gap && n > 10 + SLUG_BYTES - 8)
                 break; /* words stay whole where they can */
             if (gap)
                 base[n++] = '-';
-            base[n++] = (char)tolower((unsigned char)said->data[i]);
+            base[n++] = (char)tolower((unsigned char)said[i]);
             gap = false;
         } else {
             gap = true;

@@ -409,6 +409,7 @@ nct_status nct_talk_add_copy(nct_talk *t, const nct_turn *from, nct_error *err) 
         turn->n_fed = from->n_fed;
     }
     turn->at = from->at;
+    turn->typed = from->typed;
     turn->begin = from->begin;
     turn->end = from->end;
     turn->verbatim = from->verbatim;

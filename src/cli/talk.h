@@ -17,6 +17,7 @@ typedef struct nct_turn {
     char *calls; /* assistant: tool calls, a JSON array, or NULL */
     int32_t *ids; /* assistant: as generated, without an end token; user without template: encoded */
     size_t n_ids;
+    size_t typed;  /* user: where in the content that which was typed begins, behind documents */
     bool verbatim; /* the ids stand for rendered[begin .. end) */
     size_t begin, end;
     /* of a turn of a user or a tool that was answered: the model held `at` tokens of what it held before, then these */

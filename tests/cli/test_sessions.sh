@@ -155,4 +155,23 @@ types '/bye\r'
 close_terminal
 exits 0
 holds "/clear leaves the session as it was" test "$(wc -l <$kept/$name/transcript.jsonl)" -eq 5
+
+# ---- a session is called after what was typed, not after the documents before it; a list keeps to a line each
+printf 'The minutes of Monday.\nThe lease was signed, and everybody went home.\n' >minutes.txt
+run run --session of-run -n 2 -f minutes.txt -p "What was decided?" </dev/null
+exits 0
+piped 'Who went home?\nWhen?\n' chat --script --session of-chat -n 2 minutes.txt
+exits 0
+run session list
+exits 0
+holds "run's" grep -q '^of-run .* What was decided?$' out
+holds "chat's" grep -q '^of-chat .* Who went home?$' out
+piped 'Why?\n' chat --script --session of-chat -n 2 # taken up again
+run session list
+holds "and again" grep -q '^of-chat .* Who went home?$' out
+n=$(wc -l <out)
+on_terminal "stty cols 50; $NOCTULE session list"
+tr -d '\r' <screen | sed '/^Script /d' >lines
+holds "fits 50 columns" test "$(wc -L <lines)" -le 50
+holds "a line each" test "$(grep -c . lines)" -eq "$n"
 finish
