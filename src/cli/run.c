@@ -97,17 +97,25 @@ static int refuse_overflow(const run *r) {
                      is_long ? " with its long RoPE list" : "");
     if (largest)
         nct_bytes_printf(&text, NULL, "\nlargest part: %s (%s tokens)", largest->name, NCT_N(most));
-    size_t rest = r->n_ids > most ? r->n_ids - most : 0;
-    const char *try = "try:";
-    if (r->n_ids <= (size_t)r->info.long_positions) {
-        nct_bytes_printf(&text, NULL, "\ntry: noctule run --rope long ...          (holds %s)",
+    size_t rest = r->n_ids > most ? r->n_ids - most : 0, reserve = nct_answer_reserve(r->cli);
+    size_t kept = limit - (reserve < limit / 2 ? reserve : limit / 2);
+    const char *try = "try:", *more = "    ";
+    if (limit < window && r->n_ids <= window) {
+        nct_bytes_printf(&text, NULL, "\n%s noctule run -c auto ...               (holds %s)", try, NCT_N(window));
+        try = more;
+    } else if (r->n_ids <= (size_t)r->info.long_positions) {
+        nct_bytes_printf(&text, NULL, "\n%s noctule run --rope long ...          (holds %s)", try,
                          NCT_N((uint64_t)r->info.long_positions));
-        try = "    ";
+        try = more;
+    }
+    if (largest && !largest->instruction && strcmp(largest->name, "stdin") != 0) {
+        nct_bytes_printf(&text, NULL, "\n%s noctule sum %s    (summarises in sections)", try, largest->name);
+        try = more;
     }
     if (largest && !largest->instruction && limit > 2 * rest)
         nct_bytes_printf(&text, NULL,
-                         "\n%s noctule run --overflow middle ...    (drops tokens from the middle, reported)",
-                         try);
+                         "\n%s noctule run --overflow middle ...    (drops about %s tokens from the middle, reported)",
+                         try, NCT_N(r->n_ids - kept));
     int code = nct_say_error(r->cli, NCT_EXIT_CONTEXT, "%s",
                              text.data ? text.data : "the input does not fit the context");
     nct_bytes_reset(&text);

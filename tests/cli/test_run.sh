@@ -130,6 +130,10 @@ run run -c 64 -p "what is this about" <"$plain/config.json"
 exits 4; prints_nothing; says "input is "; says "-c allows 64"; says "largest part: stdin ("; says "--overflow middle"
 run run -c 16 -f "$plain/config.json" -p "what is this about" </dev/null
 exits 4; says "largest part: $plain/config.json"
+says "try: noctule run -c auto ..."; says "noctule sum $plain/config.json    (summarises in sections)"
+yes "The bat flew out at dusk." | head -c 4000 >dusk.txt
+run run -c 400 -f dusk.txt -p "Who?" </dev/null
+exits 4; says "--overflow middle ...    (drops about "
 run run --error-format json -c 16 -p x <"$plain/config.json"
 exits 4; says '"code":"context_overflow"'
 run run -c 100000000 x </dev/null
