@@ -10,6 +10,7 @@
 
 #include "base/jsonc.h"
 #include "cli/input.h"
+#include "cli/open.h"
 #include "cli/output.h"
 #include "cli/places.h"
 #include "cli/settings.h"
@@ -198,6 +199,17 @@ static int set_in_profile(const nct_cli *cli, const char *path, const nct_bytes 
     return status == NCT_OK ? NCT_EXIT_OK : nct_say_error(cli, NCT_EXIT_USAGE, "%s", err.text);
 }
 
+/* "cache.max" and its like, which are -X on the command line; not "templates.x" and "profiles.x.y". */
+static int check_knob(const nct_cli *cli, const char *key, const char *value) {
+    nct_bytes knob = {0};
+    if (!strchr(key, '.') || strncmp(key, "templates.", 10) == 0 || strncmp(key, "profiles.", 9) == 0 ||
+        nct_bytes_printf(&knob, NULL, "%s=%s", key, value) != NCT_OK)
+        return NCT_EXIT_OK;
+    int code = nct_check_knob(cli, knob.data);
+    nct_bytes_reset(&knob);
+    return code;
+}
+
 static int set(const nct_cli *cli, const char *key, const char *value) {
     char path[PATH_MAX], complaint[256], first[128];
     nct_bytes json = {0}, text = {0}, out = {0};
@@ -209,7 +221,9 @@ static int set(const nct_cli *cli, const char *key, const char *value) {
         return nct_say_error(cli, NCT_EXIT_USAGE, "%s\ntry: noctule config show --origin    (lists all settings)", wrong);
     }
     snprintf(first, sizeof first, "%.*s", (int)(dot ? dot - key : 0), key);
-    int code = find_file(cli, path);
+    int code = check_knob(cli, key, value);
+    if (code == NCT_EXIT_OK)
+        code = find_file(cli, path);
     if (code == NCT_EXIT_OK)
         code = read_it(cli, path, &text);
     if (code == NCT_EXIT_OK && strncmp(key, "profiles.", 9) == 0)

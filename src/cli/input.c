@@ -98,8 +98,8 @@ int nct_input_refuse_packed(const nct_cli *cli, const char *name, const char *te
         if (n < packed[i].n || memcmp(text, packed[i].magic, packed[i].n) != 0)
             continue;
         bool is_stdin = strcmp(name, "stdin") == 0;
-        return nct_say_error(cli, NCT_EXIT_USAGE, "%s is a %s file, not text\ntry: %s %s%s | noctule %s ...",
-                             name, packed[i].what, packed[i].remedy, is_stdin ? "FILE" : name,
+        return nct_say_error(cli, NCT_EXIT_USAGE, "%s is %s %s file, not text\ntry: %s %s%s | noctule %s ...",
+                             name, packed[i].what[0] == 'x' ? "an" : "a", packed[i].what, packed[i].remedy, is_stdin ? "FILE" : name,
                              i == 4 ? " -" : "", cli->command ? cli->command->name : "run");
     }
     return NCT_EXIT_OK;

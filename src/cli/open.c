@@ -283,6 +283,11 @@ static int take_knob(const nct_cli *cli, const char *knob, nct_knobs *knobs) {
     return refuse_knob(cli, key);
 }
 
+int nct_check_knob(const nct_cli *cli, const char *knob) {
+    nct_knobs scratch = {0};
+    return take_knob(cli, knob, &scratch);
+}
+
 int nct_take_knobs(const nct_cli *cli, nct_knobs *knobs) {
     *knobs = (nct_knobs){.cache_min_ms = KEEP_MIN_MS};
     int code = NCT_EXIT_OK;

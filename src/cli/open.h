@@ -29,6 +29,8 @@ typedef struct nct_knobs {
     int64_t cache_min_ms;
 } nct_knobs;
 int nct_take_knobs(const nct_cli *cli, nct_knobs *knobs);
+/** One of them, "key=value": what is wrong with it is printed. Returns an nct_exit. */
+int nct_check_knob(const nct_cli *cli, const char *knob);
 
 /** Finds and opens the model, with its weights or for its text only; warns if threads were fewer than
  *  asked. */

@@ -195,9 +195,20 @@ if timeout 60 script -qefc true screen </dev/null >/dev/null 2>&1; then
     on_terminal "EDITOR='sed -i s/seed/sede/' '$NOCTULE' config edit"
     exits 0
     on_terminal "EDITOR='sed -i s/4/4,/' '$NOCTULE' config edit"
-    exits 2; prints "not valid JSON"
+    exits 2; prints "JSON" # with the line cut to fit
     on_terminal "EDITOR=false '$NOCTULE' config edit"
     exits 1; prints "the editor 'false' failed"
 fi
+
+# ---- a knob that no command would take is not written
+rm -f config/noctule/config.json
+run config set cache.max abc
+exits 2; says "expected cache.max=SIZE"
+run config set cache.maxx 3G
+exits 2; says "try: -X cache.max"
+run config set cache.max 3G
+exits 0
+run config get cache.max
+exits 0; prints "3G"
 
 finish
