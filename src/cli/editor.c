@@ -55,12 +55,12 @@ struct nct_editor {
     nct_typing_help help;
     nct_bytes ahead; /* read from the terminal, but not yet asked for; from ahead_at on */
     size_t ahead_at;
-    bool began; /* this line: its first key was asked for */
-    bool own_keys; /* the user has an .editrc: what the terminal sends is left as it is */
+    bool began;          /* this line: its first key was asked for */
+    bool own_keys;       /* the user has an .editrc: what the terminal sends is left as it is */
     const char *instead; /* keys in place of a sequence, those not read yet */
     char sequence[NCT_ESCAPE_BYTES + 1]; /* one that is read as it is */
-    nct_pastes pastes; /* of this line */
-    nct_typed ends_as; /* what the key that ended the line means */
+    nct_pastes pastes;                   /* of this line */
+    nct_typed ends_as;                   /* what the key that ended the line means */
     size_t back;      /* lines of the history that the one shown lies back; 0: it is being typed */
     nct_bytes newest; /* what was typed before going back */
 #ifdef NCT_HAVE_EDIT
@@ -450,11 +450,17 @@ static void bind_keys(EditLine *edit) {
                 {"nct-complete", "complete a word", key_complete, "^I"},
                 {"nct-older", "an older line", key_older, "^P"},
                 {"nct-newer", "a newer line", key_newer, "^N"}};
-    static const char *const bound[][2] = {{"\\033[A", "nct-older"}, {"\\033OA", "nct-older"}, {"\\033[B", "nct-newer"},
-                                           {"\\033OB", "nct-newer"}, {"\\033[3~", "ed-delete-next-char"},
-                                           {"^R", "em-inc-search-prev"}, {"^W", "ed-delete-prev-word"},
-                                           {"^U", "vi-kill-line-prev"}, {"\\033x", "ed-unassigned"},
-                                           {"\\033X", "ed-unassigned"}}; /* nobody means to give libedit commands */
+    static const char *const bound[][2] = {
+        {"\\033[A", "nct-older"},
+        {"\\033OA", "nct-older"},
+        {"\\033[B", "nct-newer"},
+        {"\\033OB", "nct-newer"},
+        {"\\033[3~", "ed-delete-next-char"},
+        {"^R", "em-inc-search-prev"},
+        {"^W", "ed-delete-prev-word"},
+        {"^U", "vi-kill-line-prev"},
+        {"\\033x", "ed-unassigned"},
+        {"\\033X", "ed-unassigned"}}; /* nobody means to give libedit commands */
     for (size_t i = 0; i < sizeof keys / sizeof *keys; i++) {
         el_set(edit, EL_ADDFN, keys[i].name, keys[i].help, keys[i].run);
         el_set(edit, EL_BIND, keys[i].key, keys[i].name, NULL);

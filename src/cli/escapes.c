@@ -10,7 +10,8 @@ bool nct_escape_is_whole(const char *s, size_t n) {
         return true; /* Alt and a key */
     if (n == 2 && s[0] == '[' && s[1] == '[')
         return false; /* the Linux console's function keys: ESC [ [ A */
-    return n > 1 && (n >= NCT_ESCAPE_BYTES || (s[n - 1] >= 0x40 && s[n - 1] <= 0x7e) || (unsigned char)s[n - 1] < 0x20);
+    return n > 1 && (n >= NCT_ESCAPE_BYTES || (s[n - 1] >= 0x40 && s[n - 1] <= 0x7e) ||
+                     (unsigned char)s[n - 1] < 0x20);
 }
 
 static const char *moved(char final, bool by_words) {

@@ -22,13 +22,14 @@ static size_t next_character(const char *text, size_t n, uint32_t *code) {
 
 /* East Asian Width W and F of UAX #11 by their blocks, and what UAX #44 calls Mn in the blocks that texts have. */
 static size_t width_of(uint32_t c) {
-    static const uint32_t none[][2] = {{0x300, 0x36f}, {0x483, 0x489}, {0x591, 0x5bd}, {0x610, 0x61a}, {0x64b, 0x65f},
-                                       {0x1ab0, 0x1aff}, {0x1dc0, 0x1dff}, {0x200b, 0x200f}, {0x2060, 0x2064},
-                                       {0x20d0, 0x20ff}, {0xfe00, 0xfe0f}, {0xfe20, 0xfe2f}, {0xfeff, 0xfeff}};
-    static const uint32_t two[][2] = {{0x1100, 0x115f}, {0x2e80, 0x303e}, {0x3041, 0x4dbf}, {0x4e00, 0xa4cf},
-                                      {0xa960, 0xa97c}, {0xac00, 0xd7a3}, {0xf900, 0xfaff}, {0xfe30, 0xfe6f},
-                                      {0xff00, 0xff60}, {0xffe0, 0xffe6}, {0x1f300, 0x1f64f}, {0x1f680, 0x1f6ff},
-                                      {0x1f900, 0x1faff}, {0x20000, 0x3fffd}};
+    static const uint32_t none[][2] = {{0x300, 0x36f},   {0x483, 0x489},   {0x591, 0x5bd},   {0x610, 0x61a},
+                                       {0x64b, 0x65f},   {0x1ab0, 0x1aff}, {0x1dc0, 0x1dff}, {0x200b, 0x200f},
+                                       {0x2060, 0x2064}, {0x20d0, 0x20ff}, {0xfe00, 0xfe0f}, {0xfe20, 0xfe2f},
+                                       {0xfeff, 0xfeff}};
+    static const uint32_t two[][2] = {
+        {0x1100, 0x115f},   {0x2e80, 0x303e},   {0x3041, 0x4dbf},   {0x4e00, 0xa4cf},  {0xa960, 0xa97c},
+        {0xac00, 0xd7a3},   {0xf900, 0xfaff},   {0xfe30, 0xfe6f},   {0xff00, 0xff60},  {0xffe0, 0xffe6},
+        {0x1f300, 0x1f64f}, {0x1f680, 0x1f6ff}, {0x1f900, 0x1faff}, {0x20000, 0x3fffd}};
     for (size_t i = 0; i < sizeof none / sizeof *none; i++)
         if (c >= none[i][0] && c <= none[i][1])
             return 0;
@@ -72,12 +73,14 @@ static size_t find_cut(const char *text, size_t n, size_t columns) {
     return best ? best : n;
 }
 
-nct_status nct_fold_line(const char *line, size_t n, size_t columns, size_t hang, nct_bytes *out, nct_error *err) {
+nct_status nct_fold_line(const char *line, size_t n, size_t columns, size_t hang, nct_bytes *out,
+                         nct_error *err) {
     size_t indent = 0;
     while (indent < n && line[indent] == ' ')
         indent++;
     for (size_t room = columns, before = indent; n; room = columns - hang, before = 0) {
-        size_t taken = before < n ? before + find_cut(line + before, n - before, room > before ? room - before : 1) : n;
+        size_t taken =
+            before < n ? before + find_cut(line + before, n - before, room > before ? room - before : 1) : n;
         NCT_TRY(nct_bytes_add(out, line, taken, err));
         line += taken;
         n -= taken;

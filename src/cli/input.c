@@ -99,8 +99,9 @@ int nct_input_refuse_packed(const nct_cli *cli, const char *name, const char *te
             continue;
         bool is_stdin = strcmp(name, "stdin") == 0;
         return nct_say_error(cli, NCT_EXIT_USAGE, "%s is %s %s file, not text\ntry: %s %s%s | noctule %s ...",
-                             name, packed[i].what[0] == 'x' ? "an" : "a", packed[i].what, packed[i].remedy, is_stdin ? "FILE" : name,
-                             i == 4 ? " -" : "", cli->command ? cli->command->name : "run");
+                             name, packed[i].what[0] == 'x' ? "an" : "a", packed[i].what, packed[i].remedy,
+                             is_stdin ? "FILE" : name, i == 4 ? " -" : "",
+                             cli->command ? cli->command->name : "run");
     }
     return NCT_EXIT_OK;
 }

@@ -262,7 +262,8 @@ static void use_those_before(nct_entry *entry, size_t n) {
         qsort(page, n_pages, sizeof *page, by_link);
     for (size_t i = 0; i < n_pages; i++) {
         nct_entry *e = page[i], *before;
-        for (size_t steps = 0; steps < n_pages; steps++, e = before) { /* names that were made up may go in a ring */
+        for (size_t steps = 0; steps < n_pages;
+             steps++, e = before) { /* names that were made up may go in a ring */
             before = find_before(page, n_pages, e->name);
             if (!before || before->used_ns > e->used_ns)
                 break;
