@@ -45,6 +45,10 @@ uint32_t nct_unicode_upper(uint32_t code) {
     return code < CODES ? (uint32_t)utf8proc_toupper((utf8proc_int32_t)code) : code;
 }
 
+size_t nct_unicode_columns(uint32_t code) {
+    return code < CODES ? (size_t)utf8proc_charwidth((utf8proc_int32_t)code) : 1;
+}
+
 nct_status nct_unicode_add(nct_bytes *out, uint32_t code, nct_error *err) {
     utf8proc_uint8_t buf[4];
     return nct_bytes_add(out, buf, (size_t)utf8proc_encode_char((utf8proc_int32_t)code, buf), err);

@@ -20,6 +20,9 @@ bool nct_unicode_is_space(uint32_t code);
 uint32_t nct_unicode_lower(uint32_t code);
 uint32_t nct_unicode_upper(uint32_t code);
 
+/** Columns that a terminal gives the character: 0 for marks that join the one before, 2 for wide ones (UAX #11). */
+size_t nct_unicode_columns(uint32_t code);
+
 /** Appends text (n bytes) in lower case, by the full mapping: a capital sigma at the end of a word becomes a final
  *  one. Bytes that are not UTF-8 become U+FFFD. */
 nct_status nct_unicode_add_lower(nct_bytes *out, const char *text, size_t n, nct_error *err);

@@ -3,56 +3,31 @@
 #include <stdint.h>
 #include <string.h>
 
+#include "base/unicode.h"
+#include "base/utf8.h"
+
 /* ------------------------------------------------------------------ columns */
 
-/* The character at the beginning, and its bytes: one where it is no UTF-8. */
-static size_t next_character(const char *text, size_t n, uint32_t *code) {
-    const unsigned char *b = (const unsigned char *)text;
-    size_t more = b[0] < 0xc2 ? 0 : b[0] < 0xe0 ? 1 : b[0] < 0xf0 ? 2 : b[0] < 0xf5 ? 3 : 0;
-    *code = more ? b[0] & (0x3fu >> more) : b[0];
-    if (more >= n)
-        more = 0;
-    for (size_t i = 1; i <= more; i++) {
-        if ((b[i] & 0xc0) != 0x80)
-            return 1;
-        *code = *code << 6 | (b[i] & 0x3fu);
-    }
-    return more + 1;
-}
-
-/* East Asian Width W and F of UAX #11 by their blocks, and what UAX #44 calls Mn in the blocks that texts have. */
-static size_t width_of(uint32_t c) {
-    static const uint32_t none[][2] = {{0x300, 0x36f},   {0x483, 0x489},   {0x591, 0x5bd},   {0x610, 0x61a},
-                                       {0x64b, 0x65f},   {0x1ab0, 0x1aff}, {0x1dc0, 0x1dff}, {0x200b, 0x200f},
-                                       {0x2060, 0x2064}, {0x20d0, 0x20ff}, {0xfe00, 0xfe0f}, {0xfe20, 0xfe2f},
-                                       {0xfeff, 0xfeff}};
-    static const uint32_t two[][2] = {
-        {0x1100, 0x115f},   {0x2e80, 0x303e},   {0x3041, 0x4dbf},   {0x4e00, 0xa4cf},  {0xa960, 0xa97c},
-        {0xac00, 0xd7a3},   {0xf900, 0xfaff},   {0xfe30, 0xfe6f},   {0xff00, 0xff60},  {0xffe0, 0xffe6},
-        {0x1f300, 0x1f64f}, {0x1f680, 0x1f6ff}, {0x1f900, 0x1faff}, {0x20000, 0x3fffd}};
-    for (size_t i = 0; i < sizeof none / sizeof *none; i++)
-        if (c >= none[i][0] && c <= none[i][1])
-            return 0;
-    for (size_t i = 0; i < sizeof two / sizeof *two; i++)
-        if (c >= two[i][0] && c <= two[i][1])
-            return 2;
-    return 1;
+/* The character at the beginning, and its bytes: one where it is no UTF-8, which terminals draw as one sign. */
+static size_t next_character(const char *text, size_t n, size_t *columns) {
+    uint32_t code;
+    size_t bytes = nct_utf8_decode(text, n, &code);
+    *columns = bytes ? nct_unicode_columns(code) : 1;
+    return bytes ? bytes : 1;
 }
 
 size_t nct_columns(const char *text, size_t n) {
-    size_t columns = 0;
-    uint32_t code;
-    for (size_t at = 0; at < n; columns += width_of(code))
-        at += next_character(text + at, n - at, &code);
+    size_t columns = 0, wide;
+    for (size_t at = 0; at < n; columns += wide)
+        at += next_character(text + at, n - at, &wide);
     return columns;
 }
 
 size_t nct_fitting(const char *text, size_t n, size_t columns) {
-    size_t at = 0, used = 0;
-    uint32_t code;
+    size_t at = 0, used = 0, wide;
     while (at < n) {
-        size_t bytes = next_character(text + at, n - at, &code);
-        used += width_of(code);
+        size_t bytes = next_character(text + at, n - at, &wide);
+        used += wide;
         if (used > columns)
             break;
         at += bytes;

@@ -55,8 +55,8 @@ int nct_folder_read(const nct_folder *folder, const char *name);
 /** Removes what dead processes left behind. */
 void nct_folder_sweep(const nct_folder *folder);
 
-/** Removes pages, least recently used first but none before those that follow it, until those that are left and n_bytes more take at most max_bytes; pages
- *  used since `since_ns` stay. *n_left: bytes of those left. False if there is no such room. */
+/** Removes pages, least recently used first but none before those that follow it, until those that are left and n_bytes
+ *  more take at most max_bytes; pages used since `since_ns` stay. *n_left: bytes of those left. False if there is no such room. */
 bool nct_folder_make_room(const nct_folder *folder, uint64_t n_bytes, uint64_t max_bytes, int64_t since_ns,
                           uint64_t *n_left);
 
