@@ -150,7 +150,7 @@ typedef struct nct_roofline {
     double multiply_ops_s; /* the one that limits the layers' matrices: int8 for coded weights, float32 for others
                               or in exact mode; 0: unknown */
     const char *multiply_name; /* "int8" or "f32" */
-    double attend_ops_s;   /* the one that attention is judged by: bf16 where the processor has it, else float32,
+    double attend_ops_s;   /* the one that attention is judged by: bf16 where that is faster, else float32,
                               which it is in exact mode */
     const char *attend_name;   /* "bf16" or "f32" */
     char cpu[64];

@@ -351,11 +351,12 @@ static void attend_task(void *context, int task, int worker) {
 static int attend_tasks;
 static void run_attend(void *context) { nct_pool_run(pool, attend_tasks, attend_task, context); }
 
-/* What a rung multiplies keys and values of a type with. */
+/* What a rung multiplies keys and values of a type with: pairs of bfloat16 only where that is faster. */
 static nct_roof_kind limit_of(const char *isa, nct_kv_type type) {
     if (type == NCT_KV_Q8 && strstr(isa, "avx512"))
         return NCT_ROOF_INT8;
-    return type == NCT_KV_BF16 && strcmp(isa, "avx512bf16") == 0 ? NCT_ROOF_BF16 : NCT_ROOF_F32;
+    bool pairs = type == NCT_KV_BF16 && strcmp(isa, "avx512bf16") == 0;
+    return pairs && peak(isa, NCT_ROOF_BF16) > peak(isa, NCT_ROOF_F32) ? NCT_ROOF_BF16 : NCT_ROOF_F32;
 }
 
 static void time_attend(attend_run *r, bool is_ref) {

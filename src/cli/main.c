@@ -186,7 +186,7 @@ static const nct_command commands[] = {
      "ahead, as run does it, what the model itself goes on with (at no depth behind 64 tokens of the text). Rates are medians,\n"
      "spread is the median distance from them. The roof is measured in the same run:\n"
      "  pp          multiplying with every weight of the layers; attention is not counted\n"
-     "  pp @ d      the same, and attention over what is held, at the bf16 peak where there is one, else f32\n"
+     "  pp @ d      the same, and attention over what is held, at the bf16 peak where that is higher, else f32\n"
      "  tg          reading every weight and the cache, or multiplying with the cache where that takes longer\n"
      "  pp + tg, + spec, several together, and rows that attend to chosen blocks have no roof\n"
      "Memory limits no model that fits the processor's caches, so a small one may pass its roof.\n"

@@ -305,7 +305,7 @@ static void measure_multiplying(nct_engine *e, int repeats, nct_roofline *r) {
     r->f32_ops_s = nct_roofline_multiply(e->pool, isa, NCT_ROOF_F32, repeats, NULL);
     r->multiply_ops_s = integer ? r->int8_ops_s : r->f32_ops_s;
     r->multiply_name = integer ? "int8" : "f32";
-    bool narrow = !e->exec.exact && r->bf16_ops_s > 0;
+    bool narrow = !e->exec.exact && r->bf16_ops_s > r->f32_ops_s;
     r->attend_ops_s = narrow ? r->bf16_ops_s : r->f32_ops_s;
     r->attend_name = narrow ? "bf16" : "f32";
 }

@@ -263,7 +263,7 @@ static void test_engine__the_roof_is_measured(void **state) {
     assert_true(roof.multiply_ops_s >= 0);
     assert_string_equal(roof.multiply_name, "int8");
     assert_true(roof.multiply_ops_s == roof.int8_ops_s);
-    assert_true(roof.attend_ops_s == (roof.bf16_ops_s > 0 ? roof.bf16_ops_s : roof.f32_ops_s));
+    assert_true(roof.attend_ops_s == (roof.bf16_ops_s > roof.f32_ops_s ? roof.bf16_ops_s : roof.f32_ops_s));
     double again = 0;
     NCT_ASSERT_OK(nct_engine_bandwidth(engine, &again, fault));
     assert_true(again > 1e6);

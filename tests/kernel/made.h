@@ -29,6 +29,26 @@ static inline void each_rung(void (*fn)(const nct_kernels *ref, const nct_kernel
     }
 }
 
+#if defined(__x86_64__)
+void nct_avx512bf16_attend(nct_kernels *k);
+#endif
+
+/** The same, and once more for what the highest rung can do but leaves to others on this processor: attention by pairs
+ *  of bfloat16. */
+static inline void each_way_to_attend(void (*fn)(const nct_kernels *ref, const nct_kernels *rung)) {
+    each_rung(fn);
+#if defined(__x86_64__)
+    nct_kernels ref, rung;
+    if ((nct_test_isa() && strcmp(nct_test_isa(), "avx512bf16") != 0) ||
+        nct_kernels_pick("avx512bf16", &rung, NULL) != NCT_OK)
+        return;
+    assert_int_equal(nct_kernels_pick("ref", &ref, NULL), NCT_OK);
+    nct_avx512bf16_attend(&rung);
+    rung.isa = "avx512bf16, pairs";
+    fn(&ref, &rung);
+#endif
+}
+
 /* ------------------------------------------------------------------ numbers */
 
 static uint64_t made_state = 1;

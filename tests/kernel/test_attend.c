@@ -200,7 +200,7 @@ static void check_near(const nct_kernels *ref, const nct_kernels *k, problem *p)
 static void check_all_near(const nct_kernels *ref, const nct_kernels *k) { each_problem(ref, k, check_near); }
 static void test_attend__is_near_ref(void **state) {
     (void)state;
-    each_rung(check_all_near);
+    each_way_to_attend(check_all_near);
 }
 
 /* ------------------------------------------------------------------ independence */
@@ -248,7 +248,7 @@ static void check_all_alone(const nct_kernels *ref, const nct_kernels *k) {
 }
 static void test_attend__gives_a_head_the_same_bits_in_any_company(void **state) {
     (void)state;
-    each_rung(check_all_alone);
+    each_way_to_attend(check_all_alone);
 }
 
 static void check_hidden(const nct_kernels *ref, const nct_kernels *k, problem *p) {
@@ -278,7 +278,7 @@ static void check_all_hidden(const nct_kernels *ref, const nct_kernels *k) {
 }
 static void test_attend__does_not_look_at_hidden_lanes(void **state) {
     (void)state;
-    each_rung(check_all_hidden);
+    each_way_to_attend(check_all_hidden);
 }
 
 /* What is stored reads back as it was, to the type's rounding; a position has its own place. */

@@ -54,7 +54,7 @@ static void check_dots(const nct_kernels *ref, const nct_kernels *k) {
 
 static void test_dots__are_near_ref_and_blind_to_neighbours(void **state) {
     (void)state;
-    each_rung(check_dots);
+    each_way_to_attend(check_dots);
 }
 
 static void check_max(const nct_kernels *ref, const nct_kernels *k) {
