@@ -36,7 +36,7 @@ exits 4; says "beside the instruction and the answer there is room for"; says "-
 holds "both numbers" sh -c "tr -d , <err | grep -q 'book.md is $all tokens; .* room for [1-9]'"
 run sum $flags --overflow error note.txt
 exits 0; same out note.sum "what fits is not refused"
-run sum $flags -c 320 --overflow chunk --json book.md
+run sum $flags -c 320 --overflow chunk --cache off --json book.md
 exits 0; prints '"strategy":"map-reduce"'; prints '"dropped":0'
 cat >cut.py <<'P'
 import json, sys
