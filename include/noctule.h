@@ -39,9 +39,9 @@ typedef struct nct_error {
 typedef struct nct_engine nct_engine;
 typedef struct nct_session nct_session;
 
-/** Huge pages. AUTO: for weights that are packed in memory, and for a bundle's file where its file system can; a
- *  bundle's weights stay in the file's shared pages. ON: for cache and scratch too, and a bundle's weights are
- *  copied for it, unless the system has switched huge pages off. OFF: for nothing. */
+/** Huge pages. AUTO: for packed weights, for what a cache holds behind its first 8,192 tokens and for a bundle's file
+ *  where its file system can; its weights stay in the file's shared pages. ON: for all of the cache and scratch too, and
+ *  a bundle's weights are copied for it, unless the system has switched huge pages off. OFF: for nothing. */
 typedef enum nct_huge_pages { NCT_HUGE_AUTO = 0, NCT_HUGE_ON, NCT_HUGE_OFF } nct_huge_pages;
 
 /** Memory nodes of machines that have several. AUTO: one node where threads and model fit on one, else SHARD.

@@ -72,7 +72,7 @@ static nct_status open_sequence(nct_batcher *g, size_t limit, struct sequence *s
                                                 .v_type = nct_engine_kv_type(g->engine, g->options.values),
                                                 .sparse = &g->attend.sparse},
                            &s->cache, err));
-    nct_pages_advise(s->cache.pages, s->cache.page_bytes * s->cache.n_pages, g->engine->huge);
+    nct_advise_cache(&s->cache, g->engine->huge);
     return nct_sampler_open(c->n_vocab, &s->sampler, err);
 }
 

@@ -104,6 +104,14 @@ nct_status nct_session_settle(const nct_engine *engine, const nct_session_option
     return NCT_OK;
 }
 
+void nct_advise_cache(const nct_cache *c, nct_huge_pages huge) {
+    enum { FROM = 8 }; /* pages */
+    if (huge != NCT_HUGE_AUTO)
+        nct_pages_advise(c->pages, c->n_pages * c->page_bytes, huge);
+    else if (c->n_pages > FROM)
+        nct_pages_advise(c->pages + FROM * c->page_bytes, (c->n_pages - FROM) * c->page_bytes, NCT_HUGE_ON);
+}
+
 nct_status nct_session_open(nct_engine *engine, const nct_session_options *options, nct_session **session, nct_error *err) {
     nct_session_options o = options ? *options : (nct_session_options){0};
     const nct_config *c = &engine->model.config;
@@ -136,7 +144,7 @@ nct_status nct_session_open(nct_engine *engine, const nct_session_options *optio
                                nct_pool_size(engine->pool), &s->work, err);
     s->work.rope = terms.is_long ? &engine->model.long_rope : &engine->model.rope;
     if (status == NCT_OK) { /* before anything in them is touched */
-        nct_pages_advise(s->cache.pages, s->cache.page_bytes * s->cache.n_pages, engine->huge);
+        nct_advise_cache(&s->cache, engine->huge);
         nct_pages_advise(s->work.arena.data, s->work.arena.n_bytes, engine->huge);
     }
     if (status == NCT_OK)

@@ -82,6 +82,11 @@ nct_status nct_make_up_vectors(const nct_cache *cache, uint64_t seed, float **ve
 /** There are logits, and n_prompt is within what is held: else NCT_E_ARGUMENT. */
 nct_status nct_session_can_sample(const nct_session *session, int n_prompt, nct_error *err);
 
+/** Asks for huge pages for a cache that was just opened. AUTO: for what lies behind its first pages, as blocks of a long
+ *  past are read here and there, and small pages each have to be looked up first; many short conversations take no more
+ *  memory than they fill. */
+void nct_advise_cache(const nct_cache *cache, nct_huge_pages huge);
+
 /** Who guesses, by name or NULL, and room for what is guessed. prompt_rows: as of nct_session_options. */
 nct_status nct_session_open_draft(nct_session *session, const char *name, bool prompt_rows, nct_error *err);
 /** An answer begins after the tokens held: the drafter may prepare for it. */

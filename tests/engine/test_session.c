@@ -1,5 +1,8 @@
 /* What a session promises at its edges: limits, ids, stopping, rewinding, and what it says when refused. */
-#include "noctule.h"
+#include <inttypes.h>
+
+#include "base/pages.h"
+#include "engine/session.h"
 #include "support/support.h"
 
 static const char *tiny(const char *name) { return nct_test_path("%s/%s", NCT_TINY_DIR, name); }
@@ -297,6 +300,43 @@ static void test_engine__steps_and_prompts_have_their_own_threads(void **state) 
     assert_int_equal(nct_engine_open(tiny("coded"), &options, &engine, &err), NCT_E_ARGUMENT);
 }
 
+/* True if huge pages were asked for where an address lies. */
+static bool is_advised(const void *at) {
+    char line[512];
+    bool inside = false, advised = false;
+    FILE *f = fopen("/proc/self/smaps", "re");
+    assert_non_null(f);
+    while (fgets(line, sizeof line, f)) {
+        uintptr_t from, to;
+        if (sscanf(line, "%" SCNxPTR "-%" SCNxPTR " ", &from, &to) == 2)
+            inside = from <= (uintptr_t)at && (uintptr_t)at < to;
+        else if (inside && strncmp(line, "VmFlags:", 8) == 0)
+            advised = strstr(line, " hg") != NULL;
+    }
+    fclose(f);
+    return advised;
+}
+
+static void test_session__a_long_past_is_asked_for_in_huge_pages(void **state) {
+    (void)state;
+    enum { SMALL = 8, PAGES = 12 };
+    if (!*nct_pages_huge_system())
+        skip();
+    for (int huge = NCT_HUGE_AUTO; huge <= NCT_HUGE_OFF; huge++) {
+        nct_engine *engine = NULL;
+        nct_session *session = NULL;
+        NCT_ASSERT_OK(nct_engine_open(tiny("float"), &(nct_engine_options){.huge_pages = (nct_huge_pages)huge}, &engine, fault));
+        NCT_ASSERT_OK(nct_session_open(
+            engine, &(nct_session_options){.n_ctx = PAGES * NCT_PAGE, .force_ctx = true}, &session, fault));
+        NCT_ASSERT_OK(nct_cache_reserve(&session->cache, PAGES * NCT_PAGE, fault));
+        for (size_t page = 0; page < PAGES; page++)
+            assert_int_equal(is_advised(session->cache.pages + page * session->cache.page_bytes),
+                             huge == NCT_HUGE_ON || (huge == NCT_HUGE_AUTO && page >= SMALL));
+        nct_session_close(session);
+        nct_engine_close(engine);
+    }
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_session__refuses_what_does_not_fit_and_keeps_what_it_holds),
@@ -307,6 +347,7 @@ int main(void) {
         cmocka_unit_test(test_session__long_table_is_chosen_once_and_by_what_is_asked),
         cmocka_unit_test(test_session__long_table_computes_what_the_long_list_says),
         cmocka_unit_test(test_engine__text_only_has_a_tokenizer_but_no_session),
+        cmocka_unit_test(test_session__a_long_past_is_asked_for_in_huge_pages),
         cmocka_unit_test(test_engine__instruction_sets_and_threads_are_checked),
         cmocka_unit_test(test_engine__the_roof_is_measured),
         cmocka_unit_test(test_engine__steps_and_prompts_have_their_own_threads),
