@@ -12,6 +12,7 @@
 
 #if defined(__x86_64__)
 #include <cpuid.h>
+#include <sys/syscall.h>
 
 static uint64_t enabled_state(void) { /* XCR0: which register files the system saves */
     uint32_t lo, hi;
@@ -19,15 +20,21 @@ static uint64_t enabled_state(void) { /* XCR0: which register files the system s
     return (uint64_t)hi << 32 | lo;
 }
 
+/* Tiles are 8 KiB more for the system to keep for a thread, once that has used them: processes have to ask. */
+static bool grant_tiles(void) {
+    enum { REQUEST_PERMISSION = 0x1023, TILE_DATA = 18 };
+    return syscall(SYS_arch_prctl, REQUEST_PERMISSION, TILE_DATA) == 0;
+}
+
 static void detect(nct_cpu *cpu) {
-    unsigned a, b, c, d, b7 = 0, c7 = 0, d7, a71 = 0;
+    unsigned a, b, c, d, b7 = 0, c7 = 0, d7 = 0, a71 = 0;
     if (!__get_cpuid(1, &a, &b, &c, &d))
         return;
     bool osxsave = c >> 27 & 1, avx = c >> 28 & 1, fma = c >> 12 & 1, f16c = c >> 29 & 1;
     if (!osxsave || !avx)
         return;
     uint64_t state = enabled_state();
-    bool ymm = (state & 0x06) == 0x06, zmm = (state & 0xe6) == 0xe6;
+    bool ymm = (state & 0x06) == 0x06, zmm = (state & 0xe6) == 0xe6, tiles = (state & 0x60000) == 0x60000;
     unsigned leaves = __get_cpuid_max(0, NULL);
     if (leaves >= 7) {
         __cpuid_count(7, 0, a, b7, c7, d7);
@@ -38,6 +45,7 @@ static void detect(nct_cpu *cpu) {
     cpu->avxvnni = cpu->avx2 && (a71 >> 4 & 1);
     cpu->avx512 = cpu->avx2 && zmm && (b7 >> 16 & 1) && (b7 >> 17 & 1) && (b7 >> 30 & 1) && (b7 >> 31 & 1) && (c7 >> 11 & 1);
     cpu->avx512_bf16 = cpu->avx512 && (a71 >> 5 & 1);
+    cpu->amx_int8 = cpu->avx512 && tiles && (d7 >> 24 & 1) && (d7 >> 25 & 1) && grant_tiles();
 }
 #elif defined(__aarch64__)
 #include <sys/auxv.h>

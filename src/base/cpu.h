@@ -11,6 +11,7 @@ typedef struct nct_cpu {
     bool avxvnni;     /* VPDPBUSD on ymm without AVX-512 */
     bool avx512;      /* F, BW, DQ, VL and VNNI, with zmm state enabled */
     bool avx512_bf16; /* VDPBF16PS */
+    bool amx_int8;    /* AVX-512 and tiles of bytes, which this process has asked the system for and been granted */
     bool neon, dotprod, i8mm, arm_bf16;
     char name[64];    /* model name for people, "" if unknown */
 } nct_cpu;

@@ -9,10 +9,12 @@ void nct_avx2_fill(nct_kernels *k);
 void nct_avxvnni_fill(nct_kernels *k);
 void nct_avx512_fill(nct_kernels *k);
 void nct_avx512bf16_fill(nct_kernels *k);
+void nct_amx_fill(nct_kernels *k);
 static bool has_avx2(const nct_cpu *cpu) { return cpu->avx2; }
 static bool has_avxvnni(const nct_cpu *cpu) { return cpu->avxvnni; }
 static bool has_avx512(const nct_cpu *cpu) { return cpu->avx512; }
 static bool has_avx512bf16(const nct_cpu *cpu) { return cpu->avx512_bf16; }
+static bool has_amx(const nct_cpu *cpu) { return cpu->amx_int8; }
 #elif defined(__aarch64__)
 void nct_neon_fill(nct_kernels *k);
 void nct_dotprod_fill(nct_kernels *k);
@@ -39,6 +41,7 @@ static const struct rung {
     {"avxvnni", has_avxvnni, nct_avxvnni_fill},
     {"avx512", has_avx512, nct_avx512_fill},
     {"avx512bf16", has_avx512bf16, nct_avx512bf16_fill},
+    {"amx", has_amx, nct_amx_fill},
 #elif defined(__aarch64__)
     {"neon", has_neon, nct_neon_fill},
     {"dotprod", has_dotprod, nct_dotprod_fill},

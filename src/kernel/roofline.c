@@ -35,6 +35,7 @@ static double time_tasks(nct_pool *pool, int n_tasks, nct_task_fn *fn, void *con
 
 enum {
     ROUNDS = 20000, /* of a task: a few hundred microseconds */
+    TILE_ROUNDS = ROUNDS / 4,
     TASKS = 16,     /* for each thread, so that they end together */
 };
 
@@ -55,6 +56,7 @@ enum {
 #define DPBF16(i) "vdpbf16ps %%zmm30, %%zmm31, %%zmm" #i "\n"
 #define DPBUSD_YMM(i) "%{vex%} vpdpbusd %%ymm15, %%ymm14, %%ymm" #i "\n"
 #define DPBUSD(i) "vpdpbusd %%zmm30, %%zmm31, %%zmm" #i "\n"
+#define TDPBUSD(i) "tdpbusd %%tmm7, %%tmm6, %%tmm" #i "\n"
 #define FMA_ZMM(i) "vfmadd231ps %%zmm30, %%zmm31, %%zmm" #i "\n"
 #define FMA_YMM(i) "vfmadd231ps %%ymm15, %%ymm14, %%ymm" #i "\n"
 /* Eight products, summed in 16 bits, for each widening to 32. */
@@ -68,7 +70,19 @@ LOOP(peak_fma_ymm, ZERO_YMM, EACH_12(FMA_YMM))
 LOOP(peak_maddubs, ZERO_YMM,
      MADDUBS(0, 12) MADDUBS(1, 13) MADDUBS(2, 10) MADDUBS(3, 11) MADDUBS(4, 12) MADDUBS(5, 13) MADDUBS(6, 10)
          MADDUBS(7, 11) "vpmaddwd %%ymm12, %%ymm15, %%ymm8\n vpaddd %%ymm8, %%ymm9, %%ymm9\n")
+/* Six tiles of sums hide the latency, each with the same 16 lines of 64 bytes twice over. */
+static void peak_tdpbusd(void) {
+    static const uint8_t shapes[64] = {[0] = 1, [16] = 64, [18] = 64, [20] = 64, [22] = 64, [24] = 64, [26] = 64, [28] = 64, [30] = 64,
+                                       [48] = 16, 16, 16, 16, 16, 16, 16, 16};
+    __asm__ volatile("ldtilecfg %0" ::"m"(shapes) : "memory");
+    for (int i = 0; i < TILE_ROUNDS; i++)
+        __asm__ volatile(TDPBUSD(0) TDPBUSD(1) TDPBUSD(2) TDPBUSD(3) TDPBUSD(4) TDPBUSD(5)::: "memory");
+    __asm__ volatile("tilerelease" ::: "memory");
+}
 static const nct_roofline_loop loops[] = {
+    {"amx", "tdpbusd", NCT_ROOF_INT8, peak_tdpbusd, 6 * 2.0 * 16 * 16 * 64 * TILE_ROUNDS},
+    {"amx", "vdpbf16ps zmm", NCT_ROOF_BF16, peak_vdpbf16ps, 24 * 64 * ROUNDS},
+    {"amx", "fma zmm", NCT_ROOF_F32, peak_fma_zmm, 12 * 32 * ROUNDS},
     {"avx512", "vpdpbusd zmm", NCT_ROOF_INT8, peak_vpdpbusd, 12 * 128 * ROUNDS},
     {"avx512", "fma zmm", NCT_ROOF_F32, peak_fma_zmm, 12 * 32 * ROUNDS},
     {"avx512bf16", "vpdpbusd zmm", NCT_ROOF_INT8, peak_vpdpbusd, 12 * 128 * ROUNDS},

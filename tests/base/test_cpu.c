@@ -4,6 +4,7 @@
 #include <sched.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #include "support/support.h"
@@ -16,6 +17,7 @@ static void test_cpu__rungs_imply_the_ones_below(void **state) {
     assert_true(!cpu.avx512 || cpu.avx2);
     assert_true(!cpu.avxvnni || cpu.avx2);
     assert_true(!cpu.avx512_bf16 || cpu.avx512);
+    assert_true(!cpu.amx_int8 || cpu.avx512);
     assert_true(!cpu.dotprod || cpu.neon);
     assert_true(!cpu.i8mm || cpu.dotprod);
     assert_false(cpu.avx2 && cpu.neon);
@@ -38,6 +40,14 @@ static void test_cpu__agrees_with_the_compiler(void **state) {
 #endif
 }
 
+#if defined(__x86_64__)
+/* What the system says of this process, which need not be what it answered to the request. */
+static bool tiles_are_granted(void) {
+    uint64_t granted = 0;
+    return syscall(SYS_arch_prctl, 0x1022, &granted) == 0 && (granted >> 18 & 1);
+}
+#endif
+
 /* The system lists what it lets programs use, an emulator's that of its host. */
 static void test_cpu__agrees_with_the_system(void **state) {
     (void)state;
@@ -56,6 +66,10 @@ static void test_cpu__agrees_with_the_system(void **state) {
     line[strcspn(line, "\n")] = ' ';
     assert_int_equal(cpu.avxvnni, strstr(line, " avx_vnni ") != NULL);
     assert_int_equal(cpu.avx512_bf16, cpu.avx512 && strstr(line, " avx512_bf16 ") != NULL);
+    if (cpu.amx_int8)
+        assert_true(strstr(line, " amx_int8 ") && strstr(line, " amx_tile ") && tiles_are_granted());
+    else /* a sandbox may refuse what the processor has */
+        assert_true(!cpu.avx512 || !strstr(line, " amx_int8 ") || !tiles_are_granted());
 #else
     skip();
 #endif

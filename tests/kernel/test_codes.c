@@ -205,6 +205,54 @@ static void test_matmul_codes__is_near_ref_and_blind_to_neighbours(void **state)
     each_rung(check_products);
 }
 
+/* Codes that fill more than one slab of any rung, groups that end early, rows that fill tiles and rows left over. */
+static void check_many_rows(const nct_kernels *ref, const nct_kernels *k) {
+    static const made_shape many[] = {
+        {NCT_PANEL_CODES4, 150, 1152, 128, 8, false, false, -1}, {NCT_PANEL_CODES4, 72, 1100, 128, 8, true, true, -1},
+        {NCT_PANEL_CODES4, 64, 1088, 128, 0, false, true, -1},   {NCT_PANEL_CODES4, 128, 640, 64, 8, false, false, -1},
+        {NCT_PANEL_CODES4, 70, 700, 32, 8, true, false, -1},     {NCT_PANEL_CODES4, 64, 600, 40, 15, false, false, -1},
+        {NCT_PANEL_CODES8, 150, 1152, 128, 128, false, false, -1}, {NCT_PANEL_CODES8, 64, 700, 96, 3, false, true, -1},
+        {NCT_PANEL_CODES8, 64, 640, 32, 128, true, false, -1},   {NCT_PANEL_CODES2, 130, 1152, 128, 1, false, false, -1},
+        {NCT_PANEL_CODES2, 64, 600, 64, 1, false, true, -1},
+    };
+    enum { MOST = 529 };
+    static const size_t batches[] = {1, 15, 16, 17, 32, 33, 48, 64, 79, 512, MOST};
+    nct_kernels lowest;
+    if (k->isa == ref->isa || nct_kernels_pick(nct_kernels_rung(1), &lowest, NULL) != NCT_OK)
+        return;
+    for (size_t i = 0; i < sizeof many / sizeof *many; i++) {
+        const made_shape *s = &many[i];
+        const char *what = shape_text(k, s);
+        made_matrix m;
+        made_matrix_open(&m, s);
+        nct_qrows q;
+        made_qrows_open(&q, &m.w, MOST);
+        float *x = made_floats(MOST * s->n_cols);
+        for (size_t t = 0; t < MOST; t++)
+            k->quantize(&m.w, x + t * s->n_cols, &q, t, 0, m.w.n_groups);
+        const size_t size = MOST * s->n_rows;
+        float *y = made_room(size, sizeof *y), *expected = made_room(size, sizeof *y);
+        product_of(&lowest, s)(&m.w, &q, MOST, expected, s->n_rows, 0, m.w.n_panels);
+        for (size_t b = 0; b < sizeof batches / sizeof *batches; b++) {
+            size_t n = batches[b];
+            guard(y, size);
+            product_of(k, s)(&m.w, &q, n, y, s->n_rows, 0, m.w.n_panels);
+            nct_test_same_bits(what, y, expected, n * s->n_rows);
+            assert_written(what, y + n * s->n_rows, MOST - n, s->n_rows, 0, 0);
+        }
+        free(x);
+        free(y);
+        free(expected);
+        made_qrows_close(&q);
+        made_matrix_close(&m);
+    }
+}
+
+static void test_matmul_codes__many_rows_have_the_bits_of_the_lowest_rung(void **state) {
+    (void)state;
+    each_rung(check_many_rows);
+}
+
 static size_t padded_column(const nct_panels *w, size_t column) {
     return nct_group_start(w, column / w->group) + column % w->group;
 }
@@ -277,6 +325,7 @@ int main(void) {
         cmocka_unit_test(test_quantize__gives_the_same_integers_on_every_rung),
         cmocka_unit_test(test_quantize__rounds_halves_to_even_and_reaches_127),
         cmocka_unit_test(test_matmul_codes__is_near_ref_and_blind_to_neighbours),
+        cmocka_unit_test(test_matmul_codes__many_rows_have_the_bits_of_the_lowest_rung),
         cmocka_unit_test(test_matmul_codes__sums_integers_exactly_at_the_extremes),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

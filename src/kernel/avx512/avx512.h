@@ -12,6 +12,8 @@ void nct_avx512_matmul(nct_kernels *k);
 void nct_avx512_rows(nct_kernels *k);
 void nct_avx512_attend(nct_kernels *k);
 void nct_avx512_score(nct_kernels *k);
+/* for the rung that has tiles for many rows, and these for few */
+nct_matmul_codes_fn nct_avx512_matmul_codes2, nct_avx512_matmul_codes4, nct_avx512_matmul_codes8;
 
 #ifdef __AVX512VNNI__ /* what follows is for files compiled with the rung's flags */
 #include <immintrin.h>

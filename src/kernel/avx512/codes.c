@@ -325,23 +325,23 @@ static void matmul(const struct few *few, const nct_panels *w, const nct_qrows *
     few_rows(few, w, x, n_rows, y, y_stride, first, end);
 }
 
-static void matmul_codes2(const nct_panels *w, const nct_qrows *x, size_t n_rows, float *y, size_t y_stride, size_t first,
-                          size_t end) {
+void nct_avx512_matmul_codes2(const nct_panels *w, const nct_qrows *x, size_t n_rows, float *y, size_t y_stride,
+                              size_t first, size_t end) {
     matmul(PAIRS_few, w, x, n_rows, y, y_stride, first, end);
 }
 
-static void matmul_codes4(const nct_panels *w, const nct_qrows *x, size_t n_rows, float *y, size_t y_stride, size_t first,
-                          size_t end) {
+void nct_avx512_matmul_codes4(const nct_panels *w, const nct_qrows *x, size_t n_rows, float *y, size_t y_stride,
+                              size_t first, size_t end) {
     matmul(NIBBLES_few, w, x, n_rows, y, y_stride, first, end);
 }
 
-static void matmul_codes8(const nct_panels *w, const nct_qrows *x, size_t n_rows, float *y, size_t y_stride, size_t first,
-                          size_t end) {
+void nct_avx512_matmul_codes8(const nct_panels *w, const nct_qrows *x, size_t n_rows, float *y, size_t y_stride,
+                              size_t first, size_t end) {
     matmul(BYTES_few, w, x, n_rows, y, y_stride, first, end);
 }
 
 void nct_avx512_codes(nct_kernels *k) {
-    k->matmul_codes2 = matmul_codes2;
-    k->matmul_codes4 = matmul_codes4;
-    k->matmul_codes8 = matmul_codes8;
+    k->matmul_codes2 = nct_avx512_matmul_codes2;
+    k->matmul_codes4 = nct_avx512_matmul_codes4;
+    k->matmul_codes8 = nct_avx512_matmul_codes8;
 }
