@@ -61,6 +61,7 @@ def arguments():
     ap.add_argument("--decay", type=float, default=0.1)
     ap.add_argument("--clip", type=float, default=1.0)
     ap.add_argument("--round-from", type=float, default=0.85, help="part of the run after which matrices are rounded to INT4 before each step")
+    ap.add_argument("--ternary", action="store_true", help="to three values instead (an experiment; gptq.py writes INT4 only)")
     ap.add_argument("--scales-every", type=int, default=25)
     ap.add_argument("--group", type=int, default=64)
     ap.add_argument("--seed", type=int, default=1)
@@ -182,10 +183,10 @@ def work(rank, a, shared, gate):
         gate.wait()
         done = float(numbers[0])
         if done >= a.round_from and (not scales or step % a.scales_every == 0):
-            scales = {k: gptq.scales_of(w, a.group) for k, w in weights.at.items() if w.dim() > 1 and k != "embed"}
+            scales = {k: gptq.scales_of(w, a.group, a.ternary) for k, w in weights.at.items() if w.dim() > 1 and k != "embed"}
         with torch.no_grad():
             for k, t in half.items():
-                t.copy_(gptq.rounded(weights.at[k], scales[k]) if k in scales else weights.at[k])
+                t.copy_(gptq.rounded(weights.at[k], scales[k], a.ternary) if k in scales else weights.at[k])
                 t.grad = None
         valid_due = step % a.valid_every == 0 or done >= 1
         if valid_due:
@@ -284,16 +285,24 @@ def config(a):
 
 def grow(weights, path):
     """Weights of a checkpoint of the same vocabulary, or of one that is a beginning of it (whose two added tokens, the last, were
-    never trained)."""
+    never trained), and of the same feed-forward width or a smaller one, whose new channels come in with nothing to say yet."""
     old = checkpoint.read(path)[1]
     for name, w in weights.at.items():
+        o, leaf = old[name], name.split(".")[-1]
         if name == "embed":
-            n = len(old[name]) - (2 if len(old[name]) < len(w) else 0)
+            n = len(o) - (2 if len(o) < len(w) else 0)
             if n < len(w):
-                w[n:].mul_(float(old[name][:n].std() / w.std()))
-            w[:n].copy_(old[name][:n])
+                w[n:].mul_(float(o[:n].std() / w.std()))
+            w[:n].copy_(o[:n])
+        elif leaf == "gate_up":
+            w, o = w.view(2, -1, w.shape[1]), o.view(2, -1, w.shape[1])
+            w[:, o.shape[1]:].mul_(float(o.std() / w.std()))
+            w[:, :o.shape[1]].copy_(o)
+        elif leaf == "down":
+            w[:, :o.shape[1]].copy_(o)
+            w[:, o.shape[1]:].zero_()
         else:
-            w.copy_(old[name])
+            w.copy_(o)
 
 
 def main():
