@@ -20,7 +20,7 @@ import tokenizer
 from data import HEAVY, ID, MASK
 
 WINDOW = 1024
-LENGTHS = (1, 2, 4, 8, 16, 32, 32, 32)  # windows of a document
+LONGEST = 32              # windows of a document
 DENSE = 2                 # windows up to which its end sees everything
 END = 256                 # tokens of the end: questions and what stands before them
 ENOUGH = 1.4              # a share of a quarter (exp -1.4) makes a block one of the first
@@ -119,7 +119,7 @@ class Documents:
             self.tasks = mix.Tasks(tokenizer.load(os.path.join(a.run, "vocab")), load("train"), load("chinese"), np.random)
         rng = self.tasks.rng = np.random.RandomState((a.seed * 7919 + number * 64 + self.rank) % (1 << 32))
         self.made, self.chat = number, rng.rand() < 0.6
-        self.n = LENGTHS[rng.randint(len(LENGTHS))]
+        self.n = int(rng.randint(LONGEST * 5 // 8, LONGEST + 1) if rng.rand() < 0.5 else math.exp(rng.uniform(0, math.log(LONGEST))))
         self.noun, self.form = self.tasks.noun(), mix.FACTS[rng.randint(len(mix.FACTS))]
         head = self.tasks.head(self.chat)
         ids = []

@@ -11,7 +11,7 @@ against the clock, pauses between runs not counted). Logs to RUN/log.csv, saves 
 when started again.
 
 Until --first-until many rows say something again, which heads that copy come from. Rows of 512 tokens, of 1,024 from --long-from on. With --gaps 0.5 every second row has jumps in its positions, so that distances
-up to the whole window are learned from short rows (arXiv:2309.10400). From --sparse-from on each step also asks about a long document
+up to the whole window are learned from short rows (arXiv:2309.10400); half of these jump once, at the beginning. From --sparse-from on each step also asks about a long document
 whose blocks are chosen as InfLLM v2 does (sparse.py).
 """
 import argparse
@@ -104,7 +104,9 @@ class Batches:
 
     def positions(self, k, length):
         rng, at = np.random.RandomState(self.a.seed * 1000003 + k), np.arange(length)
-        if rng.rand() < self.a.gaps:
+        if rng.rand() < self.a.gaps / 2:  # the beginning, on which heads rest that have nothing to look for, far behind
+            at[rng.randint(1, 65):] += rng.randint(64, model.POSITIONS - length)
+        elif rng.rand() < self.a.gaps / (2 - self.a.gaps):
             total = math.exp(rng.uniform(math.log(64), math.log(model.POSITIONS - length - 1)))
             first = rng.rand()
             for cut, part in zip(rng.randint(1, length, 2), (first, 1 - first)):
