@@ -54,6 +54,35 @@ def check_attention():
             assert (got[h, :, i] - want).abs().max() < 1e-5, (h, i)
 
 
+def check_live():
+    """Live blocks carry the gradient that all keys and values would, and so do live keys for how far the choice is from its aim."""
+    s, g, first = {**model.CONFIG["sparse_config"], "topk": 3, "window_size": 128}, torch.Generator().manual_seed(5), 1024
+    q, k, v = (torch.randn(shape, generator=g) for shape in ((2, 4, 64, 32), (2, 1088, 32), (2, 1088, 32)))
+    blocks, places = torch.tensor([3, 4, 16]), [(200, 230), (270, 300)]
+    rows = [10, 40]
+    plain = [t.clone().requires_grad_() for t in (k, v)]
+    want = sparse.attend(s, q, *plain, first, (3, 4))
+    lost = sparse.missed(s, q, plain[0], first, rows, places)
+    live = [t.view(2, -1, 64, 32)[:, blocks].clone().requires_grad_() for t in (k, v)]
+    got = sparse.attend(s, q, k, v, first, (3, 4), (blocks, *live))
+    mine = sparse.missed(s, q, k, first, rows, places, [(192, live[0][:, :2].flatten(1, 2))])
+    assert (got - want).abs().max() < 1e-5 and (lost - mine).abs().max() < 1e-5 and float(lost.min()) > 0
+    grads = torch.autograd.grad(want.square().sum(), plain), torch.autograd.grad(got.square().sum(), live)
+    for all_of, some in zip(*grads):
+        assert (all_of.view(2, -1, 64, 32)[:, blocks] - some).abs().max() < 1e-4 and float(some.abs().max()) > 0
+    all_of, = torch.autograd.grad(lost.sum(), plain[0])
+    some, = torch.autograd.grad(mine.sum(), live[0])
+    inner = slice(208, 304)  # a pooled window that begins before the live keys or ends behind them carries nothing
+    assert (all_of[:, inner] - some.flatten(1, 2)[:, 16:112]).abs().max() < 1e-5 and float(some.abs().max()) > 0
+
+
+def check_before():
+    """Rows that see keys before all of them are the last rows of longer ones."""
+    g = torch.Generator().manual_seed(6)
+    q, k, v = (torch.randn(shape, generator=g) for shape in ((1, 2, 4, 300, 32), (1, 2, 300, 32), (1, 2, 300, 32)))
+    assert (model.attend(q[:, :, :, 64:], k, v) - model.attend(q, k, v)[:, :, :, 64:]).abs().max() < 1e-5
+
+
 def check_masks():
     """Tokens with MASK are read and are no targets, nor is padding; answers count more; the gradient is that of plain PyTorch."""
     c = {**model.CONFIG, "vocab_size": 300, "hidden_size": 64, "num_attention_heads": 2, "num_key_value_heads": 1,

@@ -36,20 +36,22 @@ def choose_scales(w, size, group):
     return best
 
 
-def scales_of(w, group):
-    """w [out, in], a tensor -> the scales of least squared error [out, in / group]"""
+def scales_of(w, group, ternary=False):
+    """w [out, in], a tensor -> the scales of least squared error [out, in / group]; for three values the mean size (BitNet's)"""
+    if ternary:
+        return w.detach().abs().view(len(w), -1, group).mean(-1).clamp_min(1e-6)
     s = choose_scales(w.detach().cpu().numpy(), np.ones(w.shape[1]), group).astype(np.float32)
     return torch.from_numpy(s).to(w.device)
 
 
-def codes_of(w, scales):
+def codes_of(w, scales, lowest=-8, highest=7):
     """w [out, in], scales [out, in / group] -> codes around 0, and the scales spread to [out, in]"""
     s = scales.repeat_interleave(w.shape[1] // scales.shape[1], 1)
-    return (w / s).round_().clamp_(-8, 7), s
+    return (w / s).round_().clamp_(lowest, highest), s
 
 
-def rounded(w, scales):
-    codes, s = codes_of(w, scales)
+def rounded(w, scales, ternary=False):
+    codes, s = codes_of(w, scales, -1, 1) if ternary else codes_of(w, scales)
     return codes.mul_(s)
 
 

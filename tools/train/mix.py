@@ -38,10 +38,17 @@ NOUNS = ("pass key|secret code|access code|room number|telephone number|lucky nu
 FACTS = ["The {n} of {k} is {v}.", "The {n} for {k} is {v}.", "The {n} for {k} is: {v}.", "{k}: the {n} is {v}.",
          "Remember that {k} has the {n} {v}.", "It was written that the {n} of {k} was {v}.", "Here the {n} of {k} is {v}.",
          "Note: the {n} for {k} is {v}, remember it.", "For {k}, the {n} is {v}.", "A {n} of {k} is: {v}.",
-         "Another {n} for {k} is {v}.", "Some {n} belongs to {k}: {v}.", "The {n} that belongs to {k} is {v}."]
+         "Another {n} for {k} is {v}.", "Some {n} belongs to {k}: {v}.", "The {n} that belongs to {k} is {v}.",
+         "People say that the {n} for {k} is {v}.", "There is a {n} for {k}; it is {v}.", "By the way, the {n} of {k} was: {v}.",
+         "In {k} they had a {n}, and it was {v}.", "{n} for {k}: {v}.", "({k}, {n}: {v})", "To {k} the {n} {v} was given.",
+         "Do not forget: the {n} of {k} is {v}!", "The {n} that they gave to {k} was {v}.", "One {n}, that of {k}, is {v}."]
 ASKS = ["What is the {n} of {k}?", "What is the {n} for {k}?", "What is the {n} for {k} in the text?", "Tell me the {n} of {k}.",
         "Which {n} does {k} have?", "What {n} has {k}? Answer with the number.", "Give the {n} for {k}.",
-        "What was the {n} of {k}? Answer only with it.", "Find the {n} of {k} in the text above."]
+        "What was the {n} of {k}? Answer only with it.", "Find the {n} of {k} in the text above.",
+        "Do you remember the {n} of {k}?", "In the text there is a {n} for {k}. What is it?", "I need the {n} that belongs to {k}.",
+        "{k}: which {n}?", "The text tells the {n} of {k}. Say it.", "Please give me the {n} of {k}. Just that.",
+        "What is the {n} which the text gives for {k}?", "Of {k}, what is the {n}? Only the number or the word."]
+SENTENCE = [" Answer in a sentence.", " Say it in a whole sentence.", " Use a sentence."]  # else the answer is the value alone
 OPEN = ["The {n} of {k} is {v}", "The {n} for {k} is {v}", "The {n} for {k} in the text is {v}", "{k}: the {n} is {v}",
         "As the text says, the {n} of {k} is {v}", "The {n} of {k}: {v}"]
 LINES = ["{k}: {v}", "{k} = {v}", "{k} - {v}", "{k} is {v}.", "entry {k} : {v}", "{k} -> {v}", "The value of {k} is {v}.", "{k} {v}"]
@@ -204,9 +211,9 @@ class Tasks:
             if r < 0.8 else self.word().capitalize() if r < 0.95 else "%s %d" % (self.word(), self.rng.randint(100))
 
     def value(self):
-        if self.rng.rand() < 0.2:
+        if self.rng.rand() < 0.15:
             return self.word()
-        n = 3 + self.rng.randint(6)
+        n = 3 + self.rng.randint(7)
         return str(self.rng.randint(1, 10)) + "".join(str(d) for d in self.rng.randint(0, 10, n - 1))
 
     def noun(self, zh=False):
@@ -266,13 +273,13 @@ class Tasks:
             n, k, v, _ = facts[i]
             t = Text(self.sp)
             if chat:
-                ask = self.pick(ZH_ASKS if zh else ASKS).format(n=n, k=k)
+                full = self.rng.rand() < 0.12
+                ask = self.pick(ZH_ASKS if zh else ASKS).format(n=n, k=k) + (self.pick(SENTENCE) if full and not zh else "")
                 if not tail:  # the text is part of the first turn
                     t.add("\n\n" + ask, MASK).put(tokenizer.IM_END | MASK).add(" \n", MASK)
                     t.put(tokenizer.IM_START | MASK).add(" assistant\n", MASK)
                 else:
                     t.add(" \n", MASK).user(ask, MASK)
-                full = self.rng.rand() < 0.25
                 t.answer(("%s的%s是%s。" if zh else "The %s of %s is %s.") % ((k, n, v) if zh else (n, k, v)) if full else v, HEAVY)
             else:
                 t.add("\n" if self.rng.rand() < 0.7 else "\n\n")

@@ -40,6 +40,7 @@ CONFIG = {
 }
 SIZES = {  # parameters -> what is different
     "4m": {},
+    "6m": {"intermediate_size": 1024},
     "8m": {"hidden_size": 320, "intermediate_size": 896, "num_hidden_layers": 6, "num_attention_heads": 10},
 }
 
@@ -147,21 +148,23 @@ def rotate(x, cos, sin):
 
 
 def attend(q, k, v, stretch=128):
-    """Causal attention. q [batch, kv, G, T, d]; k, v [batch, kv, T, d]. A stretch of queries sees only
-    the keys up to its own end, so the upper triangle is mostly never computed."""
+    """Causal attention. q [batch, kv, G, T, d]; k, v [batch, kv, before + T, d]: every row sees the `before` first ones. A stretch of
+    queries sees only the keys up to its own end, so the upper triangle is mostly never computed."""
     b, kv, group, length, d = q.shape
-    if q.is_cuda:
+    before = k.shape[2] - length
+    if q.is_cuda and not before:
         wide = (b, kv, group, length, d)
         return F.scaled_dot_product_attention(*(t.expand(wide).reshape(b, kv * group, length, d)
                                                 for t in (q, k[:, :, None], v[:, :, None])), is_causal=True).view(wide)
     q, out = q * (1 / math.sqrt(d)), []
     for i in range(0, length, stretch):
         end = min(length, i + stretch)
-        s = torch.matmul(q[:, :, :, i:end].reshape(b * kv, group * (end - i), d),
-                         k[:, :, :end].reshape(b * kv, end, d).transpose(1, 2))
-        mask = torch.full((end - i, end), -1e4, dtype=q.dtype).triu_(i + 1)
-        s = (s.view(b * kv, group, end - i, end) + mask).softmax(-1).view(b * kv, -1, end)
-        out.append(torch.matmul(s, v[:, :, :end].reshape(b * kv, end, d)).view(b, kv, group, end - i, d))
+        n, seen = end - i, before + end
+        s = torch.matmul(q[:, :, :, i:end].reshape(b * kv, group * n, d),
+                         k[:, :, :seen].reshape(b * kv, seen, d).transpose(1, 2))
+        mask = torch.full((n, seen), -1e4, dtype=q.dtype, device=q.device).triu_(before + i + 1)
+        s = (s.view(b * kv, group, n, seen) + mask).softmax(-1).view(b * kv, -1, seen)
+        out.append(torch.matmul(s, v[:, :, :seen].reshape(b * kv, seen, d)).view(b, kv, group, n, d))
     return torch.cat(out, 3)
 
 

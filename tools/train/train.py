@@ -11,7 +11,7 @@ against the clock, pauses between runs not counted). Logs to RUN/log.csv, saves 
 when started again.
 
 Until --first-until many rows say something again, which heads that copy come from. Rows of 512 tokens, of 1,024 from --long-from on. With --gaps 0.5 every second row has jumps in its positions, so that distances
-up to the whole window are learned from short rows (arXiv:2309.10400). From --sparse-from on each step also asks about a long document
+up to the whole window are learned from short rows (arXiv:2309.10400); half of these jump once, at the beginning. From --sparse-from on each step also asks about a long document
 whose blocks are chosen as InfLLM v2 does (sparse.py).
 """
 import argparse
@@ -61,6 +61,7 @@ def arguments():
     ap.add_argument("--decay", type=float, default=0.1)
     ap.add_argument("--clip", type=float, default=1.0)
     ap.add_argument("--round-from", type=float, default=0.85, help="part of the run after which matrices are rounded to INT4 before each step")
+    ap.add_argument("--ternary", action="store_true", help="to three values instead (an experiment; gptq.py writes INT4 only)")
     ap.add_argument("--scales-every", type=int, default=25)
     ap.add_argument("--group", type=int, default=64)
     ap.add_argument("--seed", type=int, default=1)
@@ -103,7 +104,9 @@ class Batches:
 
     def positions(self, k, length):
         rng, at = np.random.RandomState(self.a.seed * 1000003 + k), np.arange(length)
-        if rng.rand() < self.a.gaps:
+        if rng.rand() < self.a.gaps / 2:  # the beginning, on which heads rest that have nothing to look for, far behind
+            at[rng.randint(1, 65):] += rng.randint(64, model.POSITIONS - length)
+        elif rng.rand() < self.a.gaps / (2 - self.a.gaps):
             total = math.exp(rng.uniform(math.log(64), math.log(model.POSITIONS - length - 1)))
             first = rng.rand()
             for cut, part in zip(rng.randint(1, length, 2), (first, 1 - first)):
@@ -182,10 +185,10 @@ def work(rank, a, shared, gate):
         gate.wait()
         done = float(numbers[0])
         if done >= a.round_from and (not scales or step % a.scales_every == 0):
-            scales = {k: gptq.scales_of(w, a.group) for k, w in weights.at.items() if w.dim() > 1 and k != "embed"}
+            scales = {k: gptq.scales_of(w, a.group, a.ternary) for k, w in weights.at.items() if w.dim() > 1 and k != "embed"}
         with torch.no_grad():
             for k, t in half.items():
-                t.copy_(gptq.rounded(weights.at[k], scales[k]) if k in scales else weights.at[k])
+                t.copy_(gptq.rounded(weights.at[k], scales[k], a.ternary) if k in scales else weights.at[k])
                 t.grad = None
         valid_due = step % a.valid_every == 0 or done >= 1
         if valid_due:
@@ -284,16 +287,24 @@ def config(a):
 
 def grow(weights, path):
     """Weights of a checkpoint of the same vocabulary, or of one that is a beginning of it (whose two added tokens, the last, were
-    never trained)."""
+    never trained), and of the same feed-forward width or a smaller one, whose new channels come in with nothing to say yet."""
     old = checkpoint.read(path)[1]
     for name, w in weights.at.items():
+        o, leaf = old[name], name.split(".")[-1]
         if name == "embed":
-            n = len(old[name]) - (2 if len(old[name]) < len(w) else 0)
+            n = len(o) - (2 if len(o) < len(w) else 0)
             if n < len(w):
-                w[n:].mul_(float(old[name][:n].std() / w.std()))
-            w[:n].copy_(old[name][:n])
+                w[n:].mul_(float(o[:n].std() / w.std()))
+            w[:n].copy_(o[:n])
+        elif leaf == "gate_up":
+            w, o = w.view(2, -1, w.shape[1]), o.view(2, -1, w.shape[1])
+            w[:, o.shape[1]:].mul_(float(o.std() / w.std()))
+            w[:, :o.shape[1]].copy_(o)
+        elif leaf == "down":
+            w[:, :o.shape[1]].copy_(o)
+            w[:, o.shape[1]:].zero_()
         else:
-            w.copy_(old[name])
+            w.copy_(o)
 
 
 def main():
