@@ -4,7 +4,8 @@
     mix.py TEXT VOCAB RUN [--task-rows 8000] [--seed 1]     TEXT: the folder with the samples; RUN has train.npy
 
 Writes RUN/stories_valid.txt and RUN/{stories,instruct,chinese,again,tasks,short}.npy, uint16 [rows, 1025] as data.py does. MASK says that the token is
-read but is no target: hidden facts cannot be foretold, nor can what a user asks. HEAVY are answers that the text holds.
+read but is no target: hidden facts cannot be foretold, nor can what a user asks. HEAVY are answers that the text holds, and the
+beginnings of others.
 
     stories   TinyStories, as text and as answers to "Tell a story about ..."
     instruct  worked sums, one-sentence summaries of abstracts, self-instruct's seeds, as chat turns
@@ -29,6 +30,7 @@ import numpy as np
 import tokenizer
 from data import HEAVY, LENGTH, MASK
 
+BEGINNING = 6    # tokens of a long answer
 HELD_BACK = 300  # stories at the end of the second sample, for measuring
 UNSEEN = set("amber basil cedar delta ember fjord garnet harbor indigo juniper kestrel lantern maple nectar onyx pepper quartz "
              "raven saffron tulip umber velvet willow zephyr special magic".split())
@@ -94,6 +96,12 @@ class Text:
     def answer(self, text, mark=0):
         return self.add(text, mark).put(tokenizer.IM_END | mark)
 
+    def told(self, text):
+        """An answer that is long: how it begins says whether the question was understood, and is little among the rest."""
+        ids = self.sp.encode(text)
+        self.ids += [i | HEAVY for i in ids[:BEGINNING]] + ids[BEGINNING:]
+        return self.put(tokenizer.IM_END)
+
 
 def pack(documents, rng):
     """Documents in a shuffled order, one after another, cut into rows."""
@@ -138,22 +146,22 @@ def stories(sp, text_dir, rng, valid):
         out.append(Text(sp).put(tokenizer.BOS).add(" " + s).put(tokenizer.EOS).ids)
         ask = ["Tell a story about {s}.", "Tell me a story about {s}.", "Write a short story about {s}.", "A story about {s}, please.",
                "Can you tell a story about {s}?"][rng.randint(5)].replace("{s}", subject(s, rng))
-        out.append(Text(sp).put(tokenizer.BOS).user(ask).answer(s).ids)
+        out.append(Text(sp).put(tokenizer.BOS).user(ask).told(s).ids)
     return pack(out, rng)
 
 
 def instruct(sp, text_dir, rng):
     out = []
     for item in json.loads(read(os.path.join(text_dir, "instruct", "gsm8k_train.json.xz"))):
-        out.append(Text(sp).put(tokenizer.BOS).user(item["instruction"]).answer(item["output"]).ids)
+        out.append(Text(sp).put(tokenizer.BOS).user(item["instruction"]).told(item["output"]).ids)
     for line in read(os.path.join(text_dir, "instruct", "scitldr_a_train.jsonl.xz")).splitlines():
         item = json.loads(line)
         ask = ["Summarise this in one sentence:", "Give a one-line summary.", "What is this about, in one sentence?"][rng.randint(3)]
-        out.append(Text(sp).put(tokenizer.BOS).user(ask + "\n" + " ".join(item["source"])[:1800]).answer(item["target"][0]).ids)
+        out.append(Text(sp).put(tokenizer.BOS).user(ask + "\n" + " ".join(item["source"])[:1800]).told(item["target"][0]).ids)
     for line in read(os.path.join(text_dir, "instruct", "self_instruct_seed_tasks.jsonl")).splitlines():
         item = json.loads(line)
         for case in item["instances"][:2]:
-            out.append(Text(sp).put(tokenizer.BOS).user((item["instruction"] + "\n" + case["input"]).strip()).answer(case["output"]).ids)
+            out.append(Text(sp).put(tokenizer.BOS).user((item["instruction"] + "\n" + case["input"]).strip()).told(case["output"]).ids)
     return pack(out, rng)
 
 
