@@ -130,7 +130,7 @@ NCT_INLINE void begin_waiting(const int n_tiles, const bool has_min, const block
         s->from = nothing, s->from_stride = 0;
     if (g + 1 == j->g_end && b->y)
         s->to = b->y + panel * NCT_PANEL, s->to_stride = b->y_stride;
-    NCT_UNROLL for (int p = 0; p < PANELS / n_tiles; p++) {
+    for (int p = 0; p < PANELS / n_tiles; p++) {
         const uint8_t *of = j->panel + (panel + (size_t)p) * w->panel_bytes;
         s->scale[p] = scale16(w, of, g);
         if (has_min)
