@@ -127,7 +127,8 @@ tail -n 300 app.log | noctule run -c 1k --overflow tail --schema @incident.schem
 code=$?
 exits 0
 says "dropped"
-holds "an incident" grep -qxE '\{ *"kind": *"(slow|lost)", *"n": *-?[0-9]+ *\}' out
+tr '\n\t' '  ' <out >line
+holds "an incident" grep -qE '^ *\{ *"kind" *: *"(slow|lost)" *, *"n" *: *-?[0-9]+ *\} *$' line
 
 # ---- shards, put together
 last="shards"
