@@ -165,7 +165,8 @@ static char *show_prompt(EditLine *edit) {
     return (char *)(uintptr_t)((nct_editor *)e)->prompt;
 }
 
-/* What was typed before the editor took the terminal: there Enter came as a newline, which is Ctrl-J here. */
+/* What was typed before the editor took the terminal: there Enter came as a newline, which is Ctrl-J here, and Ctrl-D
+ * ended a line and stands in it as a zero. */
 static void take_typed_before(nct_editor *e) {
     char buf[4096];
     int n_waiting = 0;
@@ -173,7 +174,7 @@ static void take_typed_before(nct_editor *e) {
         return;
     ssize_t n = read(STDIN_FILENO, buf, sizeof buf);
     for (ssize_t i = 0; i < n; i++)
-        nct_bytes_add(&e->ahead, buf[i] == '\n' ? "\r" : buf + i, 1, NULL);
+        nct_bytes_add(&e->ahead, buf[i] == '\n' ? "\r" : buf[i] == 0 ? "\004" : buf + i, 1, NULL);
 }
 
 /* The next byte, 0 at the end of the input, -1 after a signal: the line so far is kept then. */

@@ -187,6 +187,7 @@ if timeout 60 script -qefc true screen </dev/null >/dev/null 2>&1; then
     waits_for "goes on from there]"
     types 'y\r'
     waits_for " out "
+    waits_for ">>>"
     types '\004'
     close_terminal
     exits 0
