@@ -34,20 +34,10 @@ static int take_numbers(const nct_cli *cli, const char *flag, const char *text, 
     return code;
 }
 
-/* Words with commas between, as their places in words [n_words]. */
-static bool take_words(const char *text, const char *const *words, size_t n_words, nct_range *out) {
-    out->n = 0;
-    for (const char *at = text;; at++) {
-        size_t n = strcspn(at, ","), i = 0;
-        while (i < n_words && (strlen(words[i]) != n || memcmp(at, words[i], n) != 0))
-            i++;
-        if (i == n_words)
-            return false;
-        add_once(out, (int64_t)i);
-        at += n;
-        if (!*at)
-            return true;
-    }
+/* Words with commas between, each once. */
+static bool take_words(const char *text, const char *words, nct_range *out) {
+    nct_words_fault fault = nct_parse_words(text, words, NCT_RANGE_MAX, out->value, &out->n);
+    return fault == NCT_WORDS_GOOD || fault == NCT_WORDS_TWICE;
 }
 
 static int take_pairs(const nct_cli *cli, nct_range *pairs) {
@@ -93,20 +83,18 @@ static int take_threads(const nct_cli *cli, nct_range *threads) {
 }
 
 static int take_ways(const nct_cli *cli, lists *l) {
-    static const char *const sparse[] = {"auto", "on", "off"}; /* nct_sparse_mode */
-    static const char *const kv[] = {"f32", "f16", "bf16", "q8"};
     const nct_args *a = &cli->args;
     l->sparse = l->kv = (nct_range){.value = {NCT_UNSET}, .n = 1};
     l->width = (nct_range){.value = {1}, .n = 1};
     if (a->sparse_modes) {
-        bool good = take_words(a->sparse_modes, sparse, 3, &l->sparse);
+        bool good = take_words(a->sparse_modes, NCT_SPARSE_WORDS, &l->sparse);
         for (size_t i = 0; i < l->sparse.n && l->sparse.n > 1; i++) /* it is one of the others */
             good &= l->sparse.value[i] != NCT_SPARSE_AUTO;
         if (!good)
             return nct_say_error(cli, NCT_EXIT_USAGE, "--sparse %s: expected auto, on, off, or on,off",
                                  a->sparse_modes);
     }
-    if (a->bench_kv && !take_words(a->bench_kv, kv, 4, &l->kv))
+    if (a->bench_kv && !take_words(a->bench_kv, NCT_KV_WORDS, &l->kv))
         return nct_say_error(cli, NCT_EXIT_USAGE,
                              "--kv %s: expected f32, f16, bf16, q8, or several of them: f16,q8", a->bench_kv);
     if (!a->parallel || strcmp(a->parallel, "auto") == 0)

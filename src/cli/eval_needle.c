@@ -180,7 +180,7 @@ static int take_modes(nct_needle *n) {
     const char *text = n->cli->args.sparse_modes;
     n->modes[0] = n->modes[1] = NCT_UNSET;
     n->n_modes = 1;
-    switch (text ? nct_parse_words(text, "auto|on|off", NCT_NEEDLE_MODES, n->modes, &n->n_modes)
+    switch (text ? nct_parse_words(text, NCT_SPARSE_WORDS, NCT_NEEDLE_MODES, n->modes, &n->n_modes)
                  : NCT_WORDS_GOOD) {
     case NCT_WORDS_GOOD:
         return NCT_EXIT_OK;

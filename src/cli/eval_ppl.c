@@ -18,9 +18,6 @@ enum {
     ROWS = MODES * TYPES,
 };
 
-#define SPARSE_WORDS "auto|on|off"
-#define KV_WORDS     "f32|f16|bf16|q8"
-
 /* Mean and half of the 95 % interval, in nats a token, values taken as independent. */
 typedef struct mean {
     double sum, squares;
@@ -306,9 +303,9 @@ static int take_rows(ppl *p) {
     const nct_args *a = &p->cli->args;
     int64_t mode[MODES], type[TYPES];
     size_t n_modes, n_types;
-    int code = take_list(p->cli, "--sparse", a->sparse_modes, SPARSE_WORDS, MODES, mode, &n_modes);
+    int code = take_list(p->cli, "--sparse", a->sparse_modes, NCT_SPARSE_WORDS, MODES, mode, &n_modes);
     if (code == NCT_EXIT_OK)
-        code = take_list(p->cli, "--kv", a->bench_kv, KV_WORDS, TYPES, type, &n_types);
+        code = take_list(p->cli, "--kv", a->bench_kv, NCT_KV_WORDS, TYPES, type, &n_types);
     if (code == NCT_EXIT_OK && n_types > 1 && a->keys != NCT_UNSET && a->values != NCT_UNSET)
         code = nct_say_error(p->cli, NCT_EXIT_USAGE,
                              "--kv %s compares types, and -ctk and -ctv say which they are\ntry: one of them",

@@ -84,21 +84,23 @@ static int64_t find_word(const char *text, size_t n, const char *words) {
 
 nct_words_fault nct_parse_words(const char *text, const char *words, size_t most, int64_t *index, size_t *n) {
     size_t found = 0;
+    bool twice = false;
     for (const char *at = text;; at++) {
-        size_t length = strcspn(at, ",");
+        size_t length = strcspn(at, ","), i = 0;
         int64_t word = find_word(at, length, words);
         if (word < 0)
             return NCT_WORDS_UNKNOWN;
-        for (size_t i = 0; i < found; i++)
-            if (index[i] == word)
-                return NCT_WORDS_TWICE;
-        if (found == most)
+        while (i < found && index[i] != word)
+            i++;
+        twice |= i < found;
+        if (i == most)
             return NCT_WORDS_LONG;
-        index[found++] = word;
+        if (i == found)
+            index[found++] = word;
         at += length;
         if (*at == 0)
             break;
     }
     *n = found;
-    return NCT_WORDS_GOOD;
+    return twice ? NCT_WORDS_TWICE : NCT_WORDS_GOOD;
 }

@@ -28,8 +28,11 @@ typedef enum nct_words_fault {
     NCT_WORDS_LONG
 } nct_words_fault;
 
+#define NCT_SPARSE_WORDS "auto|on|off" /* nct_sparse_mode */
+#define NCT_KV_WORDS     "f32|f16|bf16|q8" /* nct_kv_type */
+
 /** Parses all of the text, each word one of `words` ("auto|on|off"), into their indices [*n] if that is good. TWICE: a
- *  word stands there again; LONG: there are more than `most`. */
+ *  word stands there again, and is once among the indices; LONG: there are more than `most`. */
 nct_words_fault nct_parse_words(const char *text, const char *words, size_t most, int64_t *index, size_t *n);
 
 #endif
