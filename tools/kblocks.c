@@ -6,7 +6,7 @@
  * KIND: f32, f16, bf16, q8; MODEL: 0.5B, 8B; without them the 16-bit kind of the rung and q8, and both. Layers are
  * attended to in turn, so that single rows find nothing in the caches. LIKENESS, 0 to 1: of the queries of neighbouring
  * rows, and so of what they choose; 0 is what made-up weights do, and the worst. PAGES: auto, on or off: huge pages of
- * the cache. Figures are microseconds a row, each the least of the repeats, as other guests of a machine only make it
+ * the cache, as of -X hugepages. Figures are microseconds a row, each the least of the repeats, as other guests of a machine only make it
  * slower; choosing and blocks are of each thread. */
 #include <math.h>
 #include <stdio.h>
@@ -17,8 +17,8 @@
 #include "attn/attend.h"
 #include "attn/pooled.h"
 #include "base/clock.h"
-#include "base/pages.h"
 #include "base/rng.h"
+#include "engine/session.h"
 #include "kernel/roofline.h"
 
 enum { VECTORS = 4096, PROMPT = 512 };
@@ -85,7 +85,7 @@ static void fill_cache(run *r, nct_kv_type kind, size_t n_layers, nct_huge_pages
                                               .sparse = sparse},
                          &r->cache, &err),
           &err);
-    nct_pages_advise(r->cache.pages, r->cache.page_bytes * r->cache.n_pages, huge);
+    nct_advise_cache(&r->cache, huge);
     check(nct_cache_reserve(&r->cache, n, &err), &err);
     nct_pool_run(r->exec.pool, (int)r->m->n_kv_heads, fill_head, r);
     nct_pooled_update(&r->exec, &r->cache, 0, &(nct_batch){.n = n});

@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "cli/bench.h"
+#include "kernel/kernel.h"
 
 enum { ROWS_MAX = 4096, WIDTH_MAX = NCT_BATCHER_MAX, GUESS_MAX = 64 /* as of --spec elsewhere */ };
 
@@ -266,12 +267,11 @@ int nct_bench_add_rows(nct_bench *b) {
 
 /* By its words, as a session would have it. */
 static void name_cache(const nct_bench *b, nct_bench_row *r) {
-    static const char *const words[] = {"f32", "f16", "bf16", "q8"};
     const nct_args *a = &b->cli->args;
     int64_t keys = a->keys == NCT_UNSET ? r->kv : a->keys,
             values = a->values == NCT_UNSET ? r->kv : a->values;
-    const char *k = keys == NCT_UNSET ? b->info.kv : words[keys],
-               *v = values == NCT_UNSET ? b->info.kv : words[values];
+    const char *k = keys == NCT_UNSET ? b->info.kv : nct_kv_type_name((nct_kv_type)keys),
+               *v = values == NCT_UNSET ? b->info.kv : nct_kv_type_name((nct_kv_type)values);
     bool same = strcmp(k, v) == 0;
     snprintf(r->kv_name, sizeof r->kv_name, "%s%s%s", k, same ? "" : "/", same ? "" : v);
 }
