@@ -10,6 +10,7 @@
 #include "cli/batch_progress.h"
 #include "cli/batch_results.h"
 #include "cli/open.h"
+#include "cli/speed.h"
 
 enum {
     AHEAD = 32,         /* records that are looked at for what they have in common with others .. */
@@ -61,6 +62,7 @@ struct batch {
     bool ended, stopping, said_stopping, complete, late;
     uint64_t n_due, n_skipped,
         n_failed_before; /* items to be done so far; those there already, of them failed */
+    nct_item longest;    /* with --dry-run, to time the host with */
     nct_batch_state state;
     nct_batch_progress progress;
     uint64_t n_read_before; /* tokens, of prompts of finished items */
@@ -232,9 +234,36 @@ static int count_items(batch *b) {
         }
         b->state.n_items++;
         b->state.n_prompt += item.fault ? 0 : item.n_ids;
+        if (b->cli->args.dry_run && !item.fault && item.n_ids > b->longest.n_ids) {
+            nct_item other = b->longest;
+            b->longest = item;
+            item = other;
+        }
         nct_item_close(&item);
     }
     return got == NCT_GOT_FAILURE || got == NCT_GOT_REFUSED ? b->code : NCT_EXIT_OK;
+}
+
+/* How long it takes at most, by the speed of one sequence; how much several together gain is not known beforehand. */
+static int tell_time(const batch *b, uint64_t mean, nct_output *out) {
+    nct_speed speed;
+    char whole[32], reading[32];
+    size_t answer = b->recipe.max_tokens;
+    int code = nct_speed_find(b->cli, b->recipe.engine, b->longest.ids, b->longest.n_ids,
+                              (size_t)mean + answer, &speed);
+    if (code != NCT_EXIT_OK)
+        return code;
+    if (speed.unknown) {
+        nct_output_print(out, "time     unknown: %s\n", speed.unknown);
+        return code;
+    }
+    double n = (double)b->state.n_items, read_s = n * nct_speed_read(&speed, (size_t)mean),
+           write_s = n * nct_speed_write(&speed, (size_t)mean, answer);
+    nct_output_print(
+        out, "time     %s at most, %s of it reading: one after another, every answer as long as may be%s\n",
+        nct_speed_time(read_s + write_s, whole), nct_speed_time(read_s, reading),
+        b->width > 1 ? "; several together take less" : "");
+    return code;
 }
 
 /* --dry-run: what there is to do, on stdout. */
@@ -251,6 +280,8 @@ static int tell_plan(const batch *b) {
     nct_output_print(&out, "answers  up to %s tokens each\n", NCT_N(b->recipe.max_tokens));
     nct_output_print(&out, "memory   %s of weights, %s of cache for each of %zu sequences\n",
                      NCT_BYTES(b->recipe.info.weight_bytes), NCT_BYTES(each), b->width);
+    if (b->longest.n_ids)
+        code = tell_time(b, mean, &out);
     return nct_output_close(&out, code);
 }
 
@@ -795,6 +826,7 @@ int nct_batch_main(nct_cli *cli) {
     }
     for (size_t i = 0; i < b->width; i++)
         nct_item_close(&b->job[i].item);
+    nct_item_close(&b->longest);
     nct_batcher_close(b->batcher);
     nct_source_close(b->source);
     nct_bytes_reset(&b->record.text);

@@ -324,17 +324,36 @@ static int follow_script(nct_chat *c) {
 
 /* $XDG_STATE_HOME/noctule/history, its folders made; false if there is no place for it. */
 static bool history_path(const nct_cli *cli, char *buf, size_t n_buf) {
-    return !cli->args.no_history && !cli->args.script && nct_place_path(NCT_PLACE_STATE, "history", buf, n_buf) &&
-           nct_make_folders(buf, false);
+    return !cli->args.no_history && !cli->args.script &&
+           nct_place_path(NCT_PLACE_STATE, "history", buf, n_buf) && nct_make_folders(buf, false);
+}
+
+/* " · sparse > 2,048 · spec auto": past how many tokens blocks are chosen, and who decides how much is guessed. */
+static void describe_speed(const nct_chat *c, char *buf, size_t n_buf) {
+    const nct_args *a = &c->cli->args;
+    nct_knobs knobs;
+    bool chooses = a->sparse == NCT_SPARSE_ON ||
+                   ((a->sparse == NCT_UNSET || a->sparse == NCT_SPARSE_AUTO) && c->info.sparse_trained);
+    int dense_len = nct_take_knobs(c->cli, &knobs) == NCT_EXIT_OK && knobs.dense_len
+                        ? (int)knobs.dense_len
+                        : c->info.sparse_dense_len;
+    bool guesses = !a->spec || (strcmp(a->spec, "off") != 0 && strcmp(a->spec, "1") != 0);
+    snprintf(buf, n_buf, "%s%s%s%s", chooses ? " · sparse > " : "", chooses ? NCT_N((uint64_t)dense_len) : "",
+             guesses ? " · spec " : "",
+             !guesses  ? ""
+             : a->spec ? a->spec
+                       : "auto");
 }
 
 static void greet(const nct_chat *c) {
     const nct_cli *cli = c->cli;
+    char speed[64];
     if (cli->args.quiet || cli->args.script)
         return;
-    nct_say_dim(cli, "noctule %s · %s · %s · %s · %d thread%s, %s", NOCTULE_VERSION, c->info.name,
+    describe_speed(c, speed, sizeof speed);
+    nct_say_dim(cli, "noctule %s · %s · %s · %s · %d thread%s, %s%s", NOCTULE_VERSION, c->info.name,
                 c->info.weights, NCT_BYTES(c->info.weight_bytes), c->info.n_threads,
-                c->info.n_threads == 1 ? "" : "s", c->info.isa);
+                c->info.n_threads == 1 ? "" : "s", c->info.isa, speed);
     if (c->talk.n_turns)
         nct_say_dim(cli, "session %s: %zu turn%s", c->kept.name, c->talk.n_turns / 2,
                     c->talk.n_turns == 2 ? "" : "s");

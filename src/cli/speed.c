@@ -245,7 +245,7 @@ static void write_date(const nct_speed *s, const char *form, char buf[32]) {
     strftime(buf, 32, form, &day);
 }
 
-static const char *write_time(double seconds, char buf[32]) {
+const char *nct_speed_time(double seconds, char buf[32]) {
     if (seconds >= 10)
         return nct_duration(seconds, buf);
     if (seconds < 0.1)
@@ -263,8 +263,8 @@ void nct_speed_print(const nct_speed *s, size_t n_prompt, size_t n_answer, size_
     }
     double read_s = nct_speed_read(s, n_prompt), write_s = nct_speed_write(s, n_prompt, n_answer);
     nct_output_print(out, "time     %s to read the prompt (%.0f t/s), then %.1f t/s: %s at most for %s\n",
-                     write_time(read_s, reading), nct_rate(n_prompt, read_s), nct_rate(n_answer, write_s),
-                     write_time((double)n_samples * write_s, writing),
+                     nct_speed_time(read_s, reading), nct_rate(n_prompt, read_s), nct_rate(n_answer, write_s),
+                     nct_speed_time((double)n_samples * write_s, writing),
                      n_samples > 1 ? "the answers" : "the answer");
     write_date(s, "%Y-%m-%d %H:%M", date);
     nct_output_print(

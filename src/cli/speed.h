@@ -35,6 +35,9 @@ int nct_speed_find(const nct_cli *cli, nct_engine *engine, const int32_t *ids, s
 double nct_speed_read(const nct_speed *speed, size_t n);
 double nct_speed_write(const nct_speed *speed, size_t depth, size_t n);
 
+/** "under 0.1 s", "2.5 s", "3 min 40 s". Returns buf or a constant. */
+const char *nct_speed_time(double seconds, char buf[32]);
+
 /** What a prompt of n_prompt tokens and n_samples answers of up to n_answer take: a line or two, or `"time":{..}`, null where
  *  it is not known. */
 void nct_speed_print(const nct_speed *speed, size_t n_prompt, size_t n_answer, size_t n_samples,

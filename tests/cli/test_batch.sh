@@ -135,7 +135,7 @@ exits 2
 # what there is to do, without doing it
 run $batch in.jsonl --dry-run -o never.jsonl
 exits 0
-prints "24 to do of 24 records"
+prints "24 to do of 24 records"; prints "time  "; prints "s at most, "
 holds "nothing is written" test ! -e never.jsonl
 
 # what prompts have in common is read once

@@ -7,6 +7,7 @@ need_terminal
 kept=state/noctule/sessions
 printf 'one\n' >notes.txt
 mkdir folder
+: >"wide open.txt"
 printf '#!/bin/sh\nprintf "From the editor.\\nTwo lines.\\n" >"$1"\n' >scribe
 printf '#!/bin/sh\nsed "s/teh/the/g" "$1" >corrected && cat corrected >"$1"\n' >corrector
 chmod +x scribe corrector
@@ -53,6 +54,14 @@ types '\003'
 waits_for ">>>"
 types '/file fol\t'
 waits_for "der/"
+types '\003'
+waits_for ">>>"
+types '/file wid\t' # a space in a name
+waits_for 'e\ open.txt'
+types '\003'
+waits_for ">>>"
+types '/file wide\\ op\t'
+waits_for "en.txt"
 types '\003'
 waits_for ">>>"
 types '/load ke\t'
