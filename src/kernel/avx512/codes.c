@@ -10,10 +10,11 @@ enum {
     MAX_PANELS = 4,    /* panels of a tile */
     SLAB_ROWS = 6,     /* many rows: tiles of 6 rows x 4 panels, 24 accumulators .. */
     SLAB_PANELS = 4,
-    SLAB_COLS = 512,   /* .. over so many columns unpacked to bytes: 32 KiB */
+    SLAB_COLS = 256,   /* .. over so many columns unpacked to bytes: 32 KiB */
     SLAB_FROM = 96,    /* rows from which unpacking pays */
     SLAB_MOST = 512,   /* rows whose sums wait side by side: 128 KiB */
     SLAB_OUTPUTS = SLAB_PANELS * NCT_PANEL,
+    SLAB_GROUPS = SLAB_COLS / 16, /* at most: several groups are multiples of 16 */
     AHEAD = 4096,      /* bytes fetched ahead of use in each panel that is streamed */
 };
 
@@ -159,67 +160,87 @@ FEW(PAIRS)
 FEW(NIBBLES)
 FEW(BYTES)
 
-/* Where a tile's sums come from and where they go, [row][stride] each: from nothing at the first slab, to y at the
- * last one, else to a place of their own. And the activations of the tile that is next: each row is too short a piece
- * to be foreseen, and waiting for them was a seventh of the time where a core's own cache does not hold them all. */
+/* What a tile works with besides its codes: where its sums come from and where they go, [row][SLAB_OUTPUTS], alike but
+ * for a first slab; the slab's scales [group][SLAB_OUTPUTS]; and the activations of the tile that is next: each row is
+ * too short a piece to be foreseen, and waiting for them was a seventh of the time where a core's own cache does not
+ * hold them all. */
 typedef struct slab_sums {
-    const float *from;
+    const float *from, *scale;
     float *to;
-    size_t from_stride, to_stride;
     const int8_t *next_q;
 } slab_sums;
 
-/* A tile over a slab of codes, j->codes [4 columns][panel][64 bytes]. What stands between two groups costs as much
- * as a fifth of a group's products, so nothing is computed there that pointers which move on can tell. */
+/* Six rows are reached from two pointers and a distance. GCC would rather have a register for each, and there are none
+ * left. */
+typedef struct six_rows {
+    const char *low, *high; /* of rows 0 and 3 */
+    size_t stride;
+} six_rows;
+NCT_INLINE six_rows six_rows_at(const void *first, size_t stride) {
+    six_rows rows = {first, (const char *)first + 3 * stride, stride};
+    __asm__("" : "+r"(rows.high));
+    return rows;
+}
+NCT_INLINE const void *row_of(const six_rows *rows, int r) {
+    return r < 3 ? rows->low + (size_t)r * rows->stride : rows->high + (size_t)(r - 3) * rows->stride;
+}
+NCT_INLINE void move_on(six_rows *rows, size_t bytes) { rows->low += bytes, rows->high += bytes; }
+
+/* A tile over a slab of codes, j->codes [4 columns][panel][64 bytes]. What stands between two groups cost a fifth of the
+ * time once, so nothing is computed there that a pointer which moves on or a constant can tell. */
 NCT_INLINE void run_slab(const int n_rows, const nct_panel_job *j, const slab_sums *sums) {
     const nct_panels *w = j->w;
-    const size_t n_groups = j->x->n_groups, q_stride = j->x->q_stride;
-    const int8_t *q = j->x->q + j->row * q_stride + nct_group_start(w, j->g);
-    const float *as = j->x->scale + j->row * n_groups + j->g;
-    const int32_t *qsum = j->x->sum + j->row * n_groups + j->g;
+    const size_t n_groups = j->x->n_groups, q_stride = j->x->q_stride, at = j->row * n_groups + j->g;
+    const size_t group_bytes = nct_group_pad(w, w->group), last = w->n_groups - 1, last_bytes = nct_group_padded(w, last);
+    const int bias = -w->bias;
+    six_rows q = six_rows_at(j->x->q + j->row * q_stride + nct_group_start(w, j->g), q_stride);
+    six_rows next_q = six_rows_at(sums->next_q, q_stride);
+    six_rows as = six_rows_at(j->x->scale + at, n_groups * sizeof(float));
+    six_rows qsum = six_rows_at(j->x->sum + at, n_groups * sizeof(int32_t));
     const uint8_t *code = j->codes;
-    const float *from = sums->from;
-    const int8_t *next_q = sums->next_q;
-    const size_t group_bytes = nct_group_pad(w, w->group);
-    size_t from_stride = sums->from_stride;
-    for (size_t g = j->g; g < j->g_end; g++, as++, qsum++) {
+    const float *from = sums->from, *scales = sums->scale;
+    float *const to = sums->to;
+    for (size_t g = j->g; g < j->g_end; g++, scales += SLAB_OUTPUTS) {
         NCT_UNROLL for (int r = 0; r < n_rows; r++) {
-            _mm_prefetch((const char *)next_q + (size_t)r * q_stride, _MM_HINT_T0);
-            _mm_prefetch((const char *)next_q + (size_t)r * q_stride + group_bytes / 2, _MM_HINT_T0);
+            _mm_prefetch((const char *)row_of(&next_q, r), _MM_HINT_T0);
+            _mm_prefetch((const char *)row_of(&next_q, r) + 64, _MM_HINT_T0);
         }
-        next_q += group_bytes;
-        const uint8_t *end = code + nct_group_padded(w, g) * SLAB_OUTPUTS;
+        move_on(&next_q, group_bytes);
+        const uint8_t *end = code + (g == last ? last_bytes : group_bytes) * SLAB_OUTPUTS;
         __m512i sum[SLAB_ROWS][SLAB_PANELS];
-        NCT_UNROLL for (int r = 0; r < n_rows; r++)
+        NCT_UNROLL for (int r = 0; r < n_rows; r++) {
+            int32_t codes;
+            memcpy(&codes, row_of(&qsum, r), sizeof codes);
             NCT_UNROLL for (int p = 0; p < SLAB_PANELS; p++)
-                sum[r][p] = _mm512_set1_epi32(-w->bias * qsum[(size_t)r * n_groups]);
-        for (; code < end; code += 4 * SLAB_OUTPUTS, q += 4) {
+                sum[r][p] = _mm512_set1_epi32(bias * codes);
+        }
+        move_on(&qsum, sizeof(int32_t));
+        for (; code < end; code += 4 * SLAB_OUTPUTS, move_on(&q, 4)) {
             __m512i c[SLAB_PANELS];
             NCT_UNROLL for (int p = 0; p < SLAB_PANELS; p++)
                 c[p] = _mm512_load_si512(code + 64 * p);
             NCT_UNROLL for (int r = 0; r < n_rows; r++) {
-                __m512i v = nct_word(q + (size_t)r * q_stride);
+                __m512i v = nct_word(row_of(&q, r));
                 NCT_UNROLL for (int p = 0; p < SLAB_PANELS; p++)
                     sum[r][p] = nct_dot(sum[r][p], c[p], v);
             }
         }
-        float *to = sums->to;
-        __asm__("" : "+r"(from), "+r"(to)); /* GCC would keep sums in registers that there are not, and spill them */
+        __asm__("" : "+r"(from)); /* GCC would keep sums in registers that there are not, and spill them */
         __m512 scale[SLAB_PANELS];
         NCT_UNROLL for (int p = 0; p < SLAB_PANELS; p++)
-            scale[p] = scale16(w, j->panel + (size_t)p * w->panel_bytes, g);
+            scale[p] = _mm512_load_ps(scales + p * NCT_PANEL);
         NCT_UNROLL for (int r = 0; r < n_rows; r++) {
-            __m512 a = _mm512_set1_ps(as[(size_t)r * n_groups]);
+            __m512 a = _mm512_set1_ps(*(const float *)row_of(&as, r));
             NCT_UNROLL for (int p = 0; p < SLAB_PANELS; p++) {
+                const int i = r * SLAB_OUTPUTS + p * NCT_PANEL;
                 __m512 product = _mm512_mul_ps(scale[p], a), v = _mm512_cvtepi32_ps(sum[r][p]);
-                __m512 before = _mm512_loadu_ps(from + (size_t)r * from_stride + p * NCT_PANEL);
-                _mm512_storeu_ps(to + (size_t)r * sums->to_stride + p * NCT_PANEL, _mm512_fmadd_ps(product, v, before));
+                _mm512_store_ps(to + i, _mm512_fmadd_ps(product, v, _mm512_load_ps(from + i)));
             }
         }
+        move_on(&as, sizeof(float));
         if (w->has_min)
-            add_minima(n_rows, SLAB_PANELS, j, g, to, sums->to_stride);
+            add_minima(n_rows, SLAB_PANELS, j, g, to, SLAB_OUTPUTS);
         from = to;
-        from_stride = sums->to_stride;
     }
 }
 
@@ -268,16 +289,34 @@ NCT_INLINE void unpack(const int bits, const nct_panels *w, const uint8_t *codes
     }
 }
 
+/* The scales of a slab's groups, as floats. */
+NCT_INLINE void unpack_scales(const nct_panel_job *j, float *scale) {
+    for (size_t g = j->g; g < j->g_end; g++)
+        for (size_t p = 0; p < SLAB_PANELS; p++, scale += NCT_PANEL)
+            _mm512_store_ps(scale, scale16(j->w, j->panel + p * j->w->panel_bytes, g));
+}
+
+/* A tile's rows, [row][SLAB_OUTPUTS], to where they belong. */
+NCT_INLINE void put_rows(const float *from, size_t n_rows, size_t n_outputs, float *y, size_t y_stride) {
+    for (size_t r = 0; r < n_rows; r++, from += SLAB_OUTPUTS, y += y_stride)
+        if (n_outputs == SLAB_OUTPUTS)
+            NCT_UNROLL for (int i = 0; i < SLAB_OUTPUTS; i += NCT_ZMM)
+                _mm512_storeu_ps(y + i, _mm512_load_ps(from + i));
+        else
+            memcpy(y, from, n_outputs * sizeof *y);
+}
+
 /* Rows first .. first + n_rows - 1 of y for SLAB_PANELS panels. Sums wait from slab to slab in a place of their own:
  * rows of y often lie a power of two apart, where few lines of a cache hold them all. Memory is waited for between
  * the tiles: each fetches a part of the next slab's codes. `ahead`: panels to where the next call will read, 0 if
  * nobody knows. */
 static void many_rows(const nct_panels *w, const nct_qrows *x, size_t first, size_t n_rows, float *y, size_t y_stride, size_t panel,
                       size_t ahead) {
-    static const float nothing[SLAB_OUTPUTS];
+    _Alignas(64) static const float nothing[SLAB_ROWS * SLAB_OUTPUTS];
     _Alignas(64) uint8_t slab[SLAB_COLS * SLAB_OUTPUTS];
-    _Alignas(64) float wait[SLAB_MOST * SLAB_OUTPUTS];
+    _Alignas(64) float wait[SLAB_MOST * SLAB_OUTPUTS], scale[SLAB_GROUPS * SLAB_OUTPUTS];
     const size_t bits = w->kind == NCT_PANEL_CODES2 ? 2 : 4, left = nct_outputs_left(w, panel);
+    const size_t n_outputs = left < SLAB_OUTPUTS ? left : SLAB_OUTPUTS;
     const size_t n_tiles = (n_rows + SLAB_ROWS - 1) / SLAB_ROWS;
     const uint8_t *codes = w->data + panel * w->panel_bytes;
     nct_panel_job j = {.w = w, .codes = slab, .x = x, .panel = codes};
@@ -287,7 +326,8 @@ static void many_rows(const nct_panels *w, const nct_qrows *x, size_t first, siz
             unpack(2, w, codes + start * NCT_PANEL / 4, n_cols, slab);
         else
             unpack(4, w, codes + start * NCT_PANEL / 2, n_cols, slab);
-        const bool last = j.g_end == w->n_groups, whole = left >= SLAB_OUTPUTS;
+        unpack_scales(&j, scale);
+        const bool last = j.g_end == w->n_groups;
         /* lines of each panel that are next, so many of them with every tile */
         const uint8_t *next = last ? codes + ahead * w->panel_bytes : codes + (start + n_cols) * NCT_PANEL * bits / 8;
         const size_t n_lines = last && !ahead ? 0 : SLAB_COLS * NCT_PANEL * bits / 8 / 64, each = (n_lines + n_tiles - 1) / n_tiles;
@@ -295,20 +335,18 @@ static void many_rows(const nct_panels *w, const nct_qrows *x, size_t first, siz
         for (size_t row = 0; row < n_rows; row += rows) {
             rows = nct_tile_rows(n_rows - row, SLAB_ROWS);
             j.row = first + row;
-            float *waiting = wait + row * SLAB_OUTPUTS, *result = y + j.row * y_stride + panel * NCT_PANEL;
-            slab_sums sums = {waiting, waiting, SLAB_OUTPUTS, SLAB_OUTPUTS, NULL};
-            if (j.g == 0)
-                sums.from = nothing, sums.from_stride = 0;
-            if (last && whole)
-                sums.to = result, sums.to_stride = y_stride;
+            float *waiting = wait + row * SLAB_OUTPUTS;
             const size_t after = row + rows < n_rows ? row + rows : 0; /* or the first of the next slab */
-            sums.next_q = x->q + (first + after) * x->q_stride + (after ? start : last ? 0 : start + n_cols);
+            slab_sums sums = {.from = j.g == 0 ? nothing : waiting,
+                              .scale = scale,
+                              .to = waiting,
+                              .next_q = x->q + (first + after) * x->q_stride + (after ? start : last ? 0 : start + n_cols)};
             for (size_t end = line + each; line < end && line < n_lines; line++)
                 NCT_UNROLL for (size_t p = 0; p < SLAB_PANELS; p++)
                     _mm_prefetch((const char *)next + p * w->panel_bytes + line * 64, _MM_HINT_T1);
             from_slab[rows - 1](&j, &sums);
-            for (size_t r = 0; last && !whole && r < rows; r++)
-                memcpy(result + r * y_stride, waiting + r * SLAB_OUTPUTS, left * sizeof *result);
+            if (last)
+                put_rows(waiting, rows, n_outputs, y + j.row * y_stride + panel * NCT_PANEL, y_stride);
         }
     }
 }
