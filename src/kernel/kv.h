@@ -34,8 +34,10 @@ static inline void nct_key_put(nct_kv_type type, void *block, size_t lanes, size
             for (size_t i = 0; i < d; i++)
                 to[i * lanes + lane] = nct_kv_f16(x[i]);
         else
-            for (size_t i = 0; i < (d + 1) / 2 * 2; i++)
-                to[(i / 2 * lanes + lane) * 2 + i % 2] = i < d ? nct_kv_bf16(x[i]) : 0;
+            for (size_t i = 0; i < d; i += 2) { /* a pair at once: each lies in a line of its own */
+                uint16_t two[2] = {nct_kv_bf16(x[i]), i + 1 < d ? nct_kv_bf16(x[i + 1]) : 0};
+                memcpy(to + (i / 2 * lanes + lane) * 2, two, sizeof two);
+            }
     } else if (type == NCT_KV_Q8) {
         size_t padded = (d + 3) / 4 * 4;
         uint8_t *to = block;

@@ -192,7 +192,7 @@ NCT_INLINE void run_slab(const int n_rows, const nct_panel_job *j, const slab_su
     const nct_panels *w = j->w;
     const size_t n_groups = j->x->n_groups, q_stride = j->x->q_stride, at = j->row * n_groups + j->g;
     const size_t group_bytes = nct_group_pad(w, w->group), last = w->n_groups - 1, last_bytes = nct_group_padded(w, last);
-    const int bias = -w->bias;
+    const __m512i bias = _mm512_set1_epi32(-w->bias);
     six_rows q = six_rows_at(j->x->q + j->row * q_stride + nct_group_start(w, j->g), q_stride);
     six_rows next_q = six_rows_at(sums->next_q, q_stride);
     six_rows as = six_rows_at(j->x->scale + at, n_groups * sizeof(float));
@@ -209,10 +209,9 @@ NCT_INLINE void run_slab(const int n_rows, const nct_panel_job *j, const slab_su
         const uint8_t *end = code + (g == last ? last_bytes : group_bytes) * SLAB_OUTPUTS;
         __m512i sum[SLAB_ROWS][SLAB_PANELS];
         NCT_UNROLL for (int r = 0; r < n_rows; r++) {
-            int32_t codes;
-            memcpy(&codes, row_of(&qsum, r), sizeof codes);
+            const __m512i codes = _mm512_mullo_epi32(nct_word(row_of(&qsum, r)), bias);
             NCT_UNROLL for (int p = 0; p < SLAB_PANELS; p++)
-                sum[r][p] = _mm512_set1_epi32(bias * codes);
+                sum[r][p] = codes;
         }
         move_on(&qsum, sizeof(int32_t));
         for (; code < end; code += 4 * SLAB_OUTPUTS, move_on(&q, 4)) {
@@ -343,7 +342,7 @@ static void many_rows(const nct_panels *w, const nct_qrows *x, size_t first, siz
                               .next_q = x->q + (first + after) * x->q_stride + (after ? start : last ? 0 : start + n_cols)};
             for (size_t end = line + each; line < end && line < n_lines; line++)
                 NCT_UNROLL for (size_t p = 0; p < SLAB_PANELS; p++)
-                    _mm_prefetch((const char *)next + p * w->panel_bytes + line * 64, _MM_HINT_T1);
+                    _mm_prefetch((const char *)next + p * w->panel_bytes + line * 64, _MM_HINT_T0);
             from_slab[rows - 1](&j, &sums);
             if (last)
                 put_rows(waiting, rows, n_outputs, y + j.row * y_stride + panel * NCT_PANEL, y_stride);
