@@ -127,8 +127,10 @@ typedef struct nct_bench_crowd {
 nct_status nct_bench_time_crowd(nct_bench *b, nct_batcher *batcher, const nct_bench_crowd *crowd, double *read,
                                 double *fed, nct_error *err);
 
-/** Operations a token needs in attention over so many keys: both products. */
+/** Operations a token needs in attention over so many keys: both products. In a prompt, whose rows need none in the last
+ *  layer, but for the last row. */
 double nct_bench_attend_ops(const nct_model_info *info, double n_keys);
+double nct_bench_prompt_attend_ops(const nct_model_info *info, double n_keys);
 
 /** --baseline and --tol; then, before anything is timed, which row of it each test is compared with; then, at the end,
  *  exit 7 if a test has become slower. */

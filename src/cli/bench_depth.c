@@ -92,12 +92,16 @@ static double rest(const sweep *s, const place *p, int i) {
     return faster / s->empty.dense[i].rate;
 }
 
+static double attend_ops(const sweep *s, double keys, int i) {
+    return i == 0 ? nct_bench_prompt_attend_ops(&s->b.info, keys) : nct_bench_attend_ops(&s->b.info, keys);
+}
+
 /* Seconds a token where attention reaches DENSE_REACH. */
 static double reference(const sweep *s, const place *p, int i) {
     nct_report report;
     nct_session_report(s->b.session, &report);
     double keys = (double)p->depth + (i == 0 ? (double)s->n_prompt / 2 : (double)s->n_gen / 2);
-    double multiplying = nct_bench_attend_ops(&s->b.info, keys) / p->roof.attend_ops_s;
+    double multiplying = attend_ops(s, keys, i) / p->roof.attend_ops_s;
     double reading = i == 0 ? 0 : (double)report.kv_bytes_per_token * keys / p->roof.read_bytes_s;
     return rest(s, p, i) + fmax(multiplying, reading) / DENSE_REACH;
 }
@@ -109,7 +113,7 @@ static double blocks_share(const sweep *s, const place *p, int i) {
     const nct_model_info *m = &s->b.info;
     double keys = (double)m->sparse_blocks * m->sparse_block_size;
     double n_threads = i == 0 ? m->n_threads_batch : m->n_threads;
-    double multiplying = nct_bench_attend_ops(m, keys) / p->roof.attend_ops_s * m->n_threads_batch / n_threads;
+    double multiplying = attend_ops(s, keys, i) / p->roof.attend_ops_s * m->n_threads_batch / n_threads;
     double reading = i == 0 ? 0 : (double)report.kv_bytes_per_token * keys / p->roof.read_bytes_s;
     return fmax(multiplying, reading) * n_threads / p->block_s[i];
 }

@@ -15,15 +15,26 @@ double nct_bench_attend_ops(const nct_model_info *m, double n_keys) {
     return 4.0 * m->n_layers * m->n_heads * m->head_dim * n_keys;
 }
 
-/* A prompt: multiplying with every weight of the layers; with tokens held before it, attention too, at its own
+double nct_bench_prompt_attend_ops(const nct_model_info *m, double n_keys) {
+    return nct_bench_attend_ops(m, n_keys) * (m->n_layers - 1) / m->n_layers;
+}
+
+/* Weights that a token of a prompt of n is multiplied with: those of the layers, but in the last one those of keys and
+ * values alone, except for the last token. */
+static double prompt_weights(const nct_model_info *m, double n) {
+    double all = (double)m->n_parameters - (double)m->n_vocab * m->hidden * (m->tied ? 1 : 2),
+           keys = 2.0 * m->hidden * m->n_kv_heads * m->head_dim;
+    return all - (all / m->n_layers - keys) * (n - 1) / n;
+}
+
+/* A prompt: multiplying with the weights of the layers; with tokens held before it, attention too, at its own
  * peak. Without, attention is left out, so that the figure is that of the matrices. Each sample is judged by the peak
  * around it. */
 static void judge_prompt(const nct_bench *b, nct_bench_row *r) {
     const nct_model_info *m = &b->info;
     if (!(b->roof.multiply_ops_s > 0))
         return;
-    double n = (double)r->n_prompt, share[NCT_REPS_MAX],
-           layers = (double)m->n_parameters - (double)m->n_vocab * m->hidden * (m->tied ? 1 : 2);
+    double n = (double)r->n_prompt, share[NCT_REPS_MAX], layers = prompt_weights(m, n);
     snprintf(r->limit, sizeof r->limit, "%s peak", b->roof.multiply_name);
     if (r->depth) {
         if (!(b->roof.attend_ops_s > 0))
@@ -34,7 +45,7 @@ static void judge_prompt(const nct_bench *b, nct_bench_row *r) {
     for (int i = 0; i < b->reps; i++) {
         double seconds = 2 * layers / r->multiply_ops_s[i];
         if (r->depth)
-            seconds += nct_bench_attend_ops(m, (double)r->depth + n / 2) / r->attend_ops_s[i];
+            seconds += nct_bench_prompt_attend_ops(m, (double)r->depth + n / 2) / r->attend_ops_s[i];
         share[i] = r->sample[i] * seconds;
     }
     r->share = nct_median(share, (size_t)b->reps);

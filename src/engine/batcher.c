@@ -753,6 +753,19 @@ static void count_rows(struct sequence *s, uint64_t began, uint64_t ended) {
     s->n_computed += s->n_rows;
 }
 
+/* Rows of a step whose final states nobody reads: of a prompt that is read by itself all but the last. */
+static size_t count_unread(const nct_batcher *g, size_t n_parts, const struct sequence *only) {
+    if (n_parts != 1 || (only && nct_alone_reads(g->alone) == NCT_ROW_HIDDEN))
+        return 0;
+    size_t n = 0;
+    for (size_t i = 0; i < g->n; i++) {
+        const struct sequence *s = &g->sequence[i];
+        if (s->n_rows)
+            n = s->n_rows - (s->cache.length + s->n_rows == s->n_tokens);
+    }
+    return n;
+}
+
 nct_status nct_batcher_step(nct_batcher *g, const volatile int *stop, nct_error *err) {
     nct_rows part[NCT_BATCHER_MAX];
     if (g->n_active == 0)
@@ -770,7 +783,7 @@ nct_status nct_batcher_step(nct_batcher *g, const volatile int *stop, nct_error 
     size_t n_rows = nct_rows_count(part, n_parts);
     nct_engine_use_threads(g->engine, n_rows);
     uint64_t began = nct_clock_ns();
-    nct_between between = {.stop = stop};
+    nct_between between = {.stop = stop, .n_unread = count_unread(g, n_parts, only)};
     g->work.taps = only ? g->taps : NULL;
     NCT_TRY(nct_forward_parts(&g->engine->exec, &g->engine->model, part, n_parts, &g->work, &between, err));
     uint64_t ended = nct_clock_ns();

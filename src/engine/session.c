@@ -272,6 +272,7 @@ nct_status nct_session_feed(nct_session *s, const int32_t *ids, size_t n_ids, co
         uint64_t chunk_began = nct_clock_ns();
         status = nct_session_make_room(s, batch.first, batch.n, err);
         telling.done = done, telling.n = batch.n;
+        between.n_unread = o.on_row || nct_session_reads_rows(s) ? 0 : batch.n - (done + batch.n == n_ids);
         if (status == NCT_OK)
             status = nct_forward(&s->engine->exec, model, &s->attend, &s->cache, &s->work, &batch, &between, err);
         if (status != NCT_OK)

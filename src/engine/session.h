@@ -44,6 +44,11 @@ struct nct_session {
     void *choice_context;
 };
 
+/** Whether the drafter wants the final hidden state of every row. */
+static inline bool nct_session_reads_rows(const nct_session *s) {
+    return s->drafter && s->drafter->row == NCT_ROW_HIDDEN;
+}
+
 /** What options come to for an engine: the table, the most tokens, the rows of a prompt computed together, how rows
  *  attend. Options that are out of range or cannot be had are refused. */
 typedef struct nct_session_terms {

@@ -120,9 +120,17 @@ static void tap(const nct_model *model, nct_work *work, size_t n_rows, size_t i)
             memcpy(work->taps + (row * NCT_TAPS + t) * hidden, work->x + row * hidden, hidden * sizeof *work->x);
 }
 
+/* Rows whose last layer is not needed. Who is told of choices is told of all. */
+static size_t count_unread(const nct_rows *part, size_t n_parts, const nct_between *b) {
+    bool all = n_parts != 1 || part->batch.parent || part->attend->seen;
+    assert(n_parts != 1 || b->n_unread <= part->batch.n);
+    return all ? 0 : b->n_unread;
+}
+
 nct_status nct_forward_parts(const nct_exec *exec, const nct_model *model, const nct_rows *part, size_t n_parts,
                              nct_work *work, const nct_between *between, nct_error *err) {
     nct_between b = between ? *between : (nct_between){0};
+    size_t n_unread = count_unread(part, n_parts, &b), last = model->config.n_layers - 1;
     nct_exec with_scratch = *exec;
     with_scratch.scratch = &work->arena;
     size_t n_rows = nct_rows_count(part, n_parts);
@@ -137,11 +145,16 @@ nct_status nct_forward_parts(const nct_exec *exec, const nct_model *model, const
             nct_layer_settle(&with_scratch, model, work, n_rows);
             tap(model, work, n_rows, i);
         }
-        nct_layer_run(&with_scratch, model, i, part, n_parts, work);
+        if (i == last && n_unread)
+            nct_layer_run_last(&with_scratch, model, i, part, n_unread, work);
+        else
+            nct_layer_run(&with_scratch, model, i, part, n_parts, work);
         if (b.done)
             b.done(b.context, i + 1);
     }
-    nct_forward_end(exec, model, work, n_rows);
+    nct_work read = nct_work_from(work, &model->config, part->cache, n_unread);
+    nct_forward_end(exec, model, &read, n_rows - n_unread);
+    work->owed = false;
     for (size_t i = 0; i < n_parts; i++)
         if (!part[i].batch.parent)
             part[i].cache->length = part[i].batch.first + part[i].batch.n;

@@ -65,11 +65,13 @@ static inline size_t nct_rows_count(const nct_rows *part, size_t n_parts) {
 void nct_forward_begin(const nct_exec *exec, const nct_model *model, nct_work *work, const nct_rows *part, size_t n_parts);
 void nct_forward_end(const nct_exec *exec, const nct_model *model, nct_work *work, size_t n);
 
-/** What happens between layers. */
+/** What happens between layers, and how far they are needed. */
 typedef struct nct_between {
     const volatile int *stop; /* polled before each: non-zero is NCT_E_STOPPED, the cache keeps its length. NULL: nothing */
     void (*done)(void *context, size_t n_layers); /* told after each how many are done, or NULL */
     void *context;
+    size_t n_unread; /* rows at the beginning of a single chain whose final states nobody reads: their last layer ends with keys
+                        and values, and their rows of work->x are undefined */
 } nct_between;
 
 /** Runs the layers over the batch; on success work->x holds the rows' final hidden states, normed and divided for

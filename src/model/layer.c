@@ -15,6 +15,7 @@ struct running {
     size_t layer;
     bool owed; /* h is still to be added to x */
     size_t n_rows;
+    bool keys_only; /* there are no queries */
 };
 
 /* x += branch * residual scale */
@@ -48,22 +49,15 @@ static const float *ffn_norm_row(void *context, size_t t, int worker) {
     return norm_row(k, k->weights->ffn_norm, t, worker);
 }
 
-/* Rotates queries and keys, divides queries by sqrt(d) and readies them, stores keys and values. */
-static void position_row(const struct running *k, size_t t, int worker) {
+/* Rotates queries, divides them by sqrt(d) and readies them. */
+static void ready_queries(const struct running *k, size_t t, const nct_rows *part, int worker) {
     const nct_config *c = &k->model->config;
-    size_t row = t, d = c->head_dim, half = d / 2;
-    const nct_rows *part = nct_rows_part(k->part, &row);
-    const float *cos = k->work->cos + t * half, *sin = k->work->sin + t * half;
-    float *q = k->work->own + (size_t)worker * k->work->own_stride, *key = k->work->k + t * c->n_kv_heads * d;
-    const float *value = k->work->v + t * c->n_kv_heads * d;
-    if (t + 1 < k->n_rows) {
+    size_t d = c->head_dim, half = d / 2;
+    float *q = k->work->own + (size_t)worker * k->work->own_stride;
+    if (t + 1 < k->n_rows)
         nct_row_fetch(k->work->q + (t + 1) * c->n_heads * d, c->n_heads * d);
-        nct_row_fetch(key + c->n_kv_heads * d, c->n_kv_heads * d);
-        nct_row_fetch(value + c->n_kv_heads * d, c->n_kv_heads * d);
-    }
     memcpy(q, k->work->q + t * c->n_heads * d, c->n_heads * d * sizeof *q); /* what is only passed on stays at hand */
-    k->exec->kernels->rope(q, c->n_heads, d, cos, sin);
-    k->exec->kernels->rope(key, c->n_kv_heads, d, cos, sin);
+    k->exec->kernels->rope(q, c->n_heads, d, k->work->cos + t * half, k->work->sin + t * half);
     float scale = 1.0f / sqrtf((float)d);
     for (size_t i = 0; i < c->n_heads * d; i++)
         q[i] *= scale;
@@ -72,6 +66,22 @@ static void position_row(const struct running *k, size_t t, int worker) {
     k->exec->kernels->query(keys, q, c->n_heads, d, query);
     if (nct_query_forms(keys) == 2 && part->attend->sparse.enabled)
         k->exec->kernels->query(nct_pooled_type(keys), q, c->n_heads, d, query + c->n_heads * nct_query_bytes(d));
+}
+
+/* Readies queries, rotates keys, stores keys and values. */
+static void position_row(const struct running *k, size_t t, int worker) {
+    const nct_config *c = &k->model->config;
+    size_t row = t, d = c->head_dim, half = d / 2;
+    const nct_rows *part = nct_rows_part(k->part, &row);
+    float *key = k->work->k + t * c->n_kv_heads * d;
+    const float *value = k->work->v + t * c->n_kv_heads * d;
+    if (t + 1 < k->n_rows) {
+        nct_row_fetch(key + c->n_kv_heads * d, c->n_kv_heads * d);
+        nct_row_fetch(value + c->n_kv_heads * d, c->n_kv_heads * d);
+    }
+    if (!k->keys_only)
+        ready_queries(k, t, part, worker);
+    k->exec->kernels->rope(key, c->n_kv_heads, d, k->work->cos + t * half, k->work->sin + t * half);
     if (part->batch.parent) {
         memcpy(nct_branches_key(&k->work->branches, k->layer, row), key, c->n_kv_heads * d * sizeof *key);
         memcpy(nct_branches_value(&k->work->branches, k->layer, row), value, c->n_kv_heads * d * sizeof *value);
@@ -126,7 +136,7 @@ void nct_layer_run(const nct_exec *exec, const nct_model *model, size_t layer, c
     const nct_config *c = &model->config;
     const nct_layer_weights *w = &model->weights.layer[layer];
     size_t n = nct_rows_count(part, n_parts);
-    struct running k = {exec, model, w, work, part, layer, work->owed, n};
+    struct running k = {exec, model, w, work, part, layer, work->owed, n, false};
     const nct_linear_source attn_norm = {attn_norm_row, &k}, ffn_norm = {ffn_norm_row, &k};
     size_t n_q = c->n_heads * c->head_dim, n_kv = c->n_kv_heads * c->head_dim;
 
@@ -159,6 +169,47 @@ void nct_layer_run(const nct_exec *exec, const nct_model *model, size_t layer, c
         nct_linear_run(exec, &down, 1, n);
     }
     work->owed = !nct_exec_satisfied(exec);
+}
+
+/* Keys and values of a chain's rows, and nothing else. */
+static void run_keys(const nct_exec *exec, const nct_model *model, size_t layer, const nct_rows *part, nct_work *work) {
+    const nct_config *c = &model->config;
+    const nct_layer_weights *w = &model->weights.layer[layer];
+    size_t n_kv = c->n_kv_heads * c->head_dim;
+    struct running k = {exec, model, w, work, part, layer, work->owed, part->batch.n, true};
+    const nct_linear_source attn_norm = {attn_norm_row, &k};
+    nct_linear_job jobs[] = {{&w->k, work->h, c->hidden, work->k, n_kv, &attn_norm},
+                             {&w->v, work->h, c->hidden, work->v, n_kv, &attn_norm}};
+    nct_linear_run(exec, jobs, 2, part->batch.n);
+    nct_pool_run(exec->pool, (int)nct_row_blocks(part->batch.n), position_rows, &k);
+    if (part->attend->sparse.enabled)
+        nct_pooled_update(exec, part->cache, layer, &part->batch);
+}
+
+nct_work nct_work_from(const nct_work *work, const nct_config *c, const nct_cache *cache, size_t row) {
+    nct_work from = *work;
+    size_t n_q = c->n_heads * c->head_dim, n_kv = c->n_kv_heads * c->head_dim, half = c->head_dim / 2;
+    from.rows -= row;
+    from.x += row * c->hidden, from.h += row * c->hidden;
+    from.q += row * n_q, from.att += row * n_q, from.k += row * n_kv, from.v += row * n_kv;
+    from.query += row * nct_query_forms(cache->k_type) * c->n_heads * nct_query_bytes(c->head_dim);
+    from.gate += row * c->intermediate, from.up += row * c->intermediate;
+    from.cos += row * half, from.sin += row * half;
+    from.taps += work->taps ? row * NCT_TAPS * c->hidden : 0;
+    return from;
+}
+
+void nct_layer_run_last(const nct_exec *exec, const nct_model *model, size_t layer, const nct_rows *part, size_t n_unread,
+                        nct_work *work) {
+    nct_rows unread = *part, rest = *part;
+    unread.batch.n = n_unread;
+    rest.batch.n -= n_unread, rest.batch.first += n_unread;
+    if (n_unread)
+        run_keys(exec, model, layer, &unread, work);
+    nct_work from = nct_work_from(work, &model->config, part->cache, n_unread);
+    if (rest.batch.n)
+        nct_layer_run(exec, model, layer, &rest, 1, &from);
+    work->owed = rest.batch.n && from.owed;
 }
 
 static void settle_row(void *context, int task, int worker) {

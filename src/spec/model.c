@@ -241,7 +241,7 @@ static nct_status read_some(reader *r, const nct_exec *exec, size_t end, nct_err
         id[i] = token_at(r, first + i);
     NCT_TRY(nct_cache_reserve(&r->cache, first + n, err));
     return nct_forward(exec, &r->weights->model, &dense, &r->cache, &r->work,
-                       &(nct_batch){.id = id, .n = n, .first = first}, NULL, err);
+                       &(nct_batch){.id = id, .n = n, .first = first}, &(nct_between){.n_unread = n - 1}, err);
 }
 
 /* Reads up to the root, which is last of its pass; false: not all of it yet. */
