@@ -3,15 +3,17 @@
 
     mix.py TEXT VOCAB RUN [--task-rows 8000] [--seed 1]     TEXT: the folder with the samples; RUN has train.npy
 
-Writes RUN/stories_valid.txt and RUN/{stories,instruct,chinese,again,tasks,short}.npy, uint16 [rows, 1025] as data.py does. MASK says that the token is
+Writes RUN/stories_valid.txt and RUN/{stories,asked,instruct,chinese,again,tasks,short}.npy, uint16 [rows, 1025] as data.py does. MASK says that the token is
 read but is no target: hidden facts cannot be foretold, nor can what a user asks. HEAVY are answers that the text holds, and the
 beginnings of others.
 
-    stories   TinyStories, as text and as answers to "Tell a story about ..."
+    stories   TinyStories, as text and as what is summed up in a line
+    asked     the same as answers to "Tell a story about ..."
     instruct  worked sums, one-sentence summaries of abstracts, self-instruct's seeds, as chat turns
     chinese   the histories
     again     passages, words in no order, numbers and tokens drawn by chance, each said two to four times
-    tasks     a text of books or of lines in which facts are hidden, then questions about them; a row is a task
+    tasks     a text of books or of lines in which facts are hidden, then questions about them; a row is a task. Some rows are short sums
+              and small talk, which says what the model is, and of what it was not told that it does not know
     short     the same in half a row
 
 Facts come in many forms, over keys drawn from the books' words, and are asked for in a chat or by a sentence left open. What
@@ -58,6 +60,38 @@ LINE_ASKS = ["What is {k}?", "What is the value of {k}?", "Which value has {k}?"
              "What stands in the line of {k}?", "Look up {k}."]
 INTROS = ["Read the text.", "Some facts are hidden in the text below. Remember them.", "There will be a question after this text.",
           "Here is a text.", "Find what is hidden here:", "Read this and remember the numbers."]
+# small talk: what may be said, and the answers; {w} is any word, {N} any name
+TALK = [
+    ("Hello.|Hello!|Hi|Hi!|Hi there.|Hello there!|Good morning.|Good evening!|Good day.|Hey|Hello, how are you?|How are you?|How do you do?"
+     "|Hello, I am {N}.|Hi, my name is {N}.|Is anybody there?|Are you there?|What's up?|Nice to meet you.",
+     "Hello! I am a small model. I can tell you a story, or find a number in a text.|Hello! Shall I tell you a story?"),
+    ("Who are you?|What are you?|What is your name?|Do you have a name?|Tell me about yourself.|Who made you?|Are you a person?"
+     "|Are you a robot?|Introduce yourself.|How old are you?|Where are you from?|What model is this?",
+     "I am Pipistrelle, a very small language model. I can tell stories and find numbers in a text.|I am a small language model. "
+     "My name is Pipistrelle."),
+    ("What can you do?|How can you help me?|Help|Help me.|What are you good at?|Can you help me?|What should I ask?|How does this work?"
+     "|Can you help me with {w}?|I need your help.|What do you know?",
+     "I can tell a story, find a number that is hidden in a long text, and do short sums. I know nothing else."),
+    ("Thank you.|Thanks!|Thank you very much.|Many thanks.|That was good.|Well done!|Good.|Great!|Nice.|I liked that.|Very nice, thanks."
+     "|That was a nice story.|You are very kind.", "You are welcome!|I am glad that you like it."),
+    ("Goodbye.|Bye|Bye!|Good night.|See you later.|Farewell!|I have to go now.|That is all.|See you tomorrow.", "Goodbye!|Goodbye! Come again."),
+    ("What is the capital of {N}?|Who was {N}?|Who wrote {N}?|When was {N} born?|Where is {N}?|What is {a} {w}?|Why is the {w} {w}?"
+     "|How does {a} {w} work?|What is the meaning of {w}?|Explain {w}.|What do you think of {w}?|Translate \"{w}\" into French."
+     "|How do I make {a} {w}?|What is the weather like?|What time is it?|What day is it today?|Who is the king of {N}?"
+     "|What is the difference between {w} and {w}?|How many people live in {N}?|How far is it to {N}?|Do you like {w}?"
+     "|Is {w} better than {w}?|How do computers work?|What is {w}?|Who invented the {w}?"
+     "|Can {a} {w} fly?|What happened in 18{d}?|Who won the war?|Why?|Really?|Are you sure?"
+     "|What did {N} say?|How tall is {N}?|What does {w} mean?|Give me a recipe for {w}.|Where can I buy {a} {w}?"
+     "|Which is the largest {w}?|What colour is the {w}?|How old is {N}?|Define {w}.|Describe {a} {w}.|Is it true that {w} is {w}?",
+     "I do not know that. I am a small model.|I do not know. I can tell you a story about it."),
+]
+STORY_ASKS = ["Tell a story about {s}.", "Tell me a story about {s}.", "Write a short story about {s}.", "A story about {s}, please.",
+              "Can you tell a story about {s}?", "Tell me a story.", "Please tell me a story about {s}.", "Write a story about {s}.",
+              "I would like to hear a story about {s}.", "Once more a story, about {s}.", "Tell me a short story about {s}.",
+              "Make up a story about {s}."]
+ABOUT = ["What is this story about?", "Sum this up in a line.", "Give a one-line summary.", "What is this about, in one sentence?",
+         "Summarise this in one sentence.", "Say in one line what happens here."]
+
 ZH_NOUNS = ["密码", "号码", "代码", "房间", "价格", "年龄"]
 ZH_FACTS = ["{k}的{n}是{v}。", "{k}的{n}为{v}。", "请记住，{k}的{n}是{v}。", "{n}：{k}，{v}。"]
 ZH_ASKS = ["{k}的{n}是什么？", "{k}的{n}是多少？", "请问{k}的{n}是什么？"]
@@ -128,8 +162,24 @@ def subject(story, rng):
     return "%s %s" % ("an" if word[0] in "aeiou" else "a", word)
 
 
+def summary(story):
+    """-> a line that names who is in a story and the thing it tells of most, or none"""
+    names = re.findall(r"(?<=[a-z,] )([A-Z][a-z]{2,})\b", story)
+    names = sorted({n for n in names if names.count(n) > 1}, key=lambda n: (-names.count(n), n))[:2]
+    who = re.search(r"\b(?:a|an) ((?:[a-z]+ )?(?:boy|girl|dog|cat|bird|rabbit|bunny|bear|fish|frog|mouse|fox|duck|man|woman))\b", story)
+    words = [w for w in re.findall(r"\b(?:a|an|the) ([a-z]{3,})\b", story)
+             if w not in STOP | {"mom", "dad", "family", "friends"} and not (who and w in who.group(1).split())
+             and re.search(r"\b(?:a|an|the) %s[.,!?]" % w, story)]  # what ends a phrase is no adjective
+    words = sorted({w for w in words if words.count(w) > 1}, key=lambda w: (-words.count(w), w))
+    if not words or not (names or who):
+        return None
+    kind = ("an " if who.group(1)[0] in "aeiou" else "a ") + who.group(1) if who else ""
+    first = names[0] + (", " + kind + "," if who else "") if names else kind
+    return "A story about %s and the %s." % (" and ".join([first] + names[1:]), words[0])
+
+
 def stories(sp, text_dir, rng, valid):
-    """-> rows; the stories held back go to the file `valid`."""
+    """-> rows of texts, rows of answers; the stories held back go to the file `valid`."""
     golden = read(os.path.join(text_dir, "..", "stories", "golden_ppl_stories.txt"))
     golden = re.sub(r"\s+", " ", golden)
     first = [s.strip() for s in read(os.path.join(text_dir, "tinystories_v1_sample.txt.xz")).split("<|endoftext|>")]
@@ -140,14 +190,19 @@ def stories(sp, text_dir, rng, valid):
         f.write((tokenizer.END_OF_BOOK + "\n").join(s + "\n" for s in second[-HELD_BACK:]))
     kept = [s for s in first + second[:-HELD_BACK]
             if len(s) > 100 and s not in held and re.sub(r"\s+", " ", s)[:200] not in golden]
-    out = []
+    out, asked = [], []
     for s in kept:
         s = re.sub(" *\n", "\n", s).replace("“", '"').replace("”", '"').replace("’", "'")
         out.append(Text(sp).put(tokenizer.BOS).add(" " + s).put(tokenizer.EOS).ids)
-        ask = ["Tell a story about {s}.", "Tell me a story about {s}.", "Write a short story about {s}.", "A story about {s}, please.",
-               "Can you tell a story about {s}?"][rng.randint(5)].replace("{s}", subject(s, rng))
-        out.append(Text(sp).put(tokenizer.BOS).user(ask).told(s).ids)
-    return pack(out, rng)
+        ask = STORY_ASKS[rng.randint(len(STORY_ASKS))].replace("{s}", subject(s, rng))
+        asked.append(Text(sp).put(tokenizer.BOS).user(ask).told(s).ids)
+        line = summary(s)
+        if line:
+            text = Text(sp).put(tokenizer.BOS)
+            about = ABOUT[rng.randint(len(ABOUT))]
+            text.user(about + "\n" + s if rng.rand() < 0.5 else s + "\n\n" + about, MASK).answer(line, HEAVY)
+            out.append(text.ids)
+    return pack(out, rng), pack(asked, rng)
 
 
 def instruct(sp, text_dir, rng):
@@ -377,9 +432,28 @@ class Tasks:
                 return out
             out += one
 
+    def talk(self, length):
+        """Small talk, each a chat of one to three turns."""
+        out = []
+        while True:
+            one = Text(self.sp).put(tokenizer.BOS)
+            for turn in range(1 + self.rng.randint(3)):
+                said, answers = TALK[self.rng.randint(len(TALK)) if self.rng.rand() < 0.75 else -1]
+                ask, answer = self.pick(said.split("|")), self.pick(answers.split("|"))
+                while "{w}" in ask:
+                    w = self.word()
+                    ask = ask.replace("{a}", "an" if w[0] in "aeiou" else "a", 1).replace("{w}", w, 1)
+                ask = ask.replace("{N}", self.word().capitalize()).replace("{d}", str(self.rng.randint(10, 99)))
+                if turn:
+                    one.add(" \n", MASK)
+                one.user(ask, MASK).told(answer)
+            if len(out) + len(one.ids) > length:
+                return out
+            out += one.ids
+
     def row(self, length):
         r = self.rng.rand()
-        make = self.found if r < 0.54 else self.lines if r < 0.84 else self.follows if r < 0.92 else self.sums
+        make = self.found if r < 0.54 else self.lines if r < 0.82 else self.follows if r < 0.88 else self.sums if r < 0.97 else self.talk
         ids = make(length)[:length]
         return np.pad(np.array(ids, np.uint16), (0, length - len(ids)))
 
@@ -407,7 +481,8 @@ def main():
     a = ap.parse_args()
     sp, rng = tokenizer.load(a.vocab), np.random.RandomState(a.seed)
     made = {"chinese": chinese(sp, a.text, rng)}
-    made["stories"], made["instruct"] = stories(sp, a.text, rng, os.path.join(a.run, "stories_valid.txt")), instruct(sp, a.text, rng)
+    made["stories"], made["asked"] = stories(sp, a.text, rng, os.path.join(a.run, "stories_valid.txt"))
+    made["instruct"] = instruct(sp, a.text, rng)
     for name, rows in made.items():
         np.save(os.path.join(a.run, name + ".npy"), rows)
     load = lambda name: np.load(os.path.join(a.run, name + ".npy"), mmap_mode="r")

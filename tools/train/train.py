@@ -31,8 +31,8 @@ import model
 import sparse
 
 FIELDS = ["step", "tokens", "seconds", "lr", "loss", "valid_books", "valid_tasks", "found", "tokens_per_second", "missed"]
-FIRST_MIX = "train=0.3,stories=0.07,instruct=0.03,chinese=0.02,again=0.33,tasks=0.25"
-MIX = "train=0.54,stories=0.16,instruct=0.05,chinese=0.03,tasks=0.22"
+FIRST_MIX = "train=0.3,stories=0.04,asked=0.03,instruct=0.03,chinese=0.02,again=0.33,tasks=0.25"
+MIX = "train=0.54,stories=0.07,asked=0.10,instruct=0.05,chinese=0.02,tasks=0.22"
 
 
 def arguments():
