@@ -328,18 +328,15 @@ static bool history_path(const nct_cli *cli, char *buf, size_t n_buf) {
            nct_place_path(NCT_PLACE_STATE, "history", buf, n_buf) && nct_make_folders(buf, false);
 }
 
-/* " · sparse > 2,048 · spec auto": past how many tokens blocks are chosen, and who decides how much is guessed. */
+/* " · sparse > 2,048 · spec auto": from which token on blocks are chosen, and who decides how much is guessed. */
 static void describe_speed(const nct_chat *c, char *buf, size_t n_buf) {
     const nct_args *a = &c->cli->args;
-    nct_knobs knobs;
-    bool chooses = a->sparse == NCT_SPARSE_ON ||
-                   ((a->sparse == NCT_UNSET || a->sparse == NCT_SPARSE_AUTO) && c->info.sparse_trained);
-    int dense_len = nct_take_knobs(c->cli, &knobs) == NCT_EXIT_OK && knobs.dense_len
-                        ? (int)knobs.dense_len
-                        : c->info.sparse_dense_len;
+    nct_report r;
+    nct_session_report(c->session, &r);
+    bool chooses = r.chooses_from >= 0;
     bool guesses = !a->spec || (strcmp(a->spec, "off") != 0 && strcmp(a->spec, "1") != 0);
-    snprintf(buf, n_buf, "%s%s%s%s", chooses ? " · sparse > " : "", chooses ? NCT_N((uint64_t)dense_len) : "",
-             guesses ? " · spec " : "",
+    snprintf(buf, n_buf, "%s%s%s%s", chooses ? " · sparse > " : "",
+             chooses ? NCT_N((uint64_t)r.chooses_from + 1) : "", guesses ? " · spec " : "",
              !guesses  ? ""
              : a->spec ? a->spec
                        : "auto");

@@ -131,20 +131,30 @@ static void attend_parts(const nct_exec *exec, const nct_config *c, size_t layer
                    c->n_heads, parts->q, parts->out);
 }
 
+/* Queries, unless there are none, keys and values of all rows. */
+static void project(struct running *k) {
+    const nct_config *c = &k->model->config;
+    const nct_layer_weights *w = k->weights;
+    nct_work *work = k->work;
+    size_t n_q = c->n_heads * c->head_dim, n_kv = c->n_kv_heads * c->head_dim, first = k->keys_only;
+    const nct_linear_source attn_norm = {attn_norm_row, k};
+    nct_linear_job qkv[] = {{&w->q, work->h, c->hidden, work->q, n_q, &attn_norm},
+                            {&w->k, work->h, c->hidden, work->k, n_kv, &attn_norm},
+                            {&w->v, work->h, c->hidden, work->v, n_kv, &attn_norm}};
+    nct_linear_run(k->exec, qkv + first, 3 - first, k->n_rows);
+}
+
 void nct_layer_run(const nct_exec *exec, const nct_model *model, size_t layer, const nct_rows *part, size_t n_parts,
                    nct_work *work) {
     const nct_config *c = &model->config;
     const nct_layer_weights *w = &model->weights.layer[layer];
     size_t n = nct_rows_count(part, n_parts);
     struct running k = {exec, model, w, work, part, layer, work->owed, n, false};
-    const nct_linear_source attn_norm = {attn_norm_row, &k}, ffn_norm = {ffn_norm_row, &k};
-    size_t n_q = c->n_heads * c->head_dim, n_kv = c->n_kv_heads * c->head_dim;
+    const nct_linear_source ffn_norm = {ffn_norm_row, &k};
+    size_t n_q = c->n_heads * c->head_dim;
 
     /* 1. attention branch */
-    nct_linear_job qkv[] = {{&w->q, work->h, c->hidden, work->q, n_q, &attn_norm},
-                            {&w->k, work->h, c->hidden, work->k, n_kv, &attn_norm},
-                            {&w->v, work->h, c->hidden, work->v, n_kv, &attn_norm}};
-    nct_linear_run(exec, qkv, 3, n);
+    project(&k);
     work->owed = false;
     if (nct_exec_satisfied(exec))
         return;
@@ -173,14 +183,9 @@ void nct_layer_run(const nct_exec *exec, const nct_model *model, size_t layer, c
 
 /* Keys and values of a chain's rows, and nothing else. */
 static void run_keys(const nct_exec *exec, const nct_model *model, size_t layer, const nct_rows *part, nct_work *work) {
-    const nct_config *c = &model->config;
     const nct_layer_weights *w = &model->weights.layer[layer];
-    size_t n_kv = c->n_kv_heads * c->head_dim;
     struct running k = {exec, model, w, work, part, layer, work->owed, part->batch.n, true};
-    const nct_linear_source attn_norm = {attn_norm_row, &k};
-    nct_linear_job jobs[] = {{&w->k, work->h, c->hidden, work->k, n_kv, &attn_norm},
-                             {&w->v, work->h, c->hidden, work->v, n_kv, &attn_norm}};
-    nct_linear_run(exec, jobs, 2, part->batch.n);
+    project(&k);
     nct_pool_run(exec->pool, (int)nct_row_blocks(part->batch.n), position_rows, &k);
     if (part->attend->sparse.enabled)
         nct_pooled_update(exec, part->cache, layer, &part->batch);
