@@ -4,13 +4,16 @@
  *  A rung defines, static and inlined, in its own vectors:
  *      product        c[v][0 .. 16) = start[v] + sum over i < n, ascending, of a[v][i] * b[i][0 .. 16), start being 0
  *                     or, with `more`, c itself; the first n_out columns exist, all 16 if `whole`. stride: bytes from
- *                     one set of nested rows to the next. `fetch`: b comes from memory, 64 columns of it are wanted
+ *                     one set of nested rows to the next. `next`, unless NULL: as many rows to be fetched meanwhile,
+ *                     `wanted` bytes of each, of which the tile fetches its part
  *      weigh          scores to weights, in place, 0 where not visible; updates m, l and, where the reference moves, acc.
  *                     strict: against the true maximum
  *      round_weights  weights times the values' scales to integers 0 .. 255; what one of these steps is worth
  *      add_scaled16   acc[i] = fma(sum[i], gain, acc[i]) for 16 values
  *      attend_merge
- *  and then includes this file after defining NCT_FLOAT_TILES. It gets `float_walk`.
+ *  and then includes this file after defining NCT_FLOAT_TILES. It gets `float_walk`. A rung to which integer products are
+ *  cheaper brings, in place of the third and the fourth, scores_q8 and mix_q8 as below and ready_queries, a nct_query_fn
+ *  that they understand, and defines NCT_INTEGER_TILES.
  */
 #ifndef NCT_KERNEL_FLOAT_TILES_H
 #define NCT_KERNEL_FLOAT_TILES_H
@@ -38,11 +41,12 @@ NCT_INLINE void scores(const nct_form form, const int size, const bool wide, con
         NCT_UNROLL
         for (int v = 0; v < size; v++)
             to[v] = s + (size_t)v * s_stride + j;
+        const uint8_t *next = j == 0 ? t->next_k : NULL;
         if (wide || n == NCT_COLUMNS)
-            product(form, size, from, key + j * column, stride, d, false, to, true, NCT_COLUMNS,
-                    wide && j == 0);
+            product(form, size, from, key + j * column, stride, d, false, to, true, NCT_COLUMNS, t, next,
+                    (wide ? NCT_STEP : NCT_COLUMNS) * column);
         else
-            product(form, size, from, key, stride, d, false, to, false, n, false);
+            product(form, size, from, key, stride, d, false, to, false, n, t, next, n * column);
     }
     if (form != NCT_UNSIGNED)
         return;
@@ -57,7 +61,9 @@ NCT_INLINE void scores(const nct_form form, const int size, const bool wide, con
 #define scores_f32(...)  scores(NCT_FLOATS, __VA_ARGS__)
 #define scores_f16(...)  scores(NCT_HALVES, __VA_ARGS__)
 #define scores_bf16(...) scores(NCT_PAIRS, __VA_ARGS__)
-#define scores_q8(...)   scores(NCT_UNSIGNED, __VA_ARGS__)
+#ifndef NCT_INTEGER_TILES
+#define scores_q8(...) scores(NCT_UNSIGNED, __VA_ARGS__)
+#endif
 
 NCT_SCORES(wide_f32, true, scores_f32)
 NCT_SCORES(wide_f16, true, scores_f16)
@@ -72,13 +78,15 @@ NCT_SCORES(narrow_q8, false, scores_q8)
 
 /* The product with values i .. i + 15 of each of 64 positions, to what is or may be added to acc. */
 NCT_INLINE void value_product(const nct_form form, const int size, const float *const p[NCT_TILE],
-                              const void *v, size_t d, size_t i, bool more, float *const to[NCT_TILE]) {
-    const size_t column = nct_form_bytes(form);
+                              const nct_tile *t, const void *v, size_t d, size_t i, bool more,
+                              float *const to[NCT_TILE]) {
+    const size_t column = nct_form_bytes(form), wanted = (d - i < 64 ? d - i : 64) * column;
     const uint8_t *value = (const uint8_t *)v + i * column;
+    const uint8_t *next = i % 64 == 0 && t->next_v ? t->next_v + i * column : NULL;
     if (d - i >= NCT_COLUMNS)
-        product(form, size, p, value, d * column, NCT_STEP, more, to, true, NCT_COLUMNS, i % 64 == 0);
+        product(form, size, p, value, d * column, NCT_STEP, more, to, true, NCT_COLUMNS, t, next, wanted);
     else
-        product(form, size, p, value, d * column, NCT_STEP, more, to, false, d - i, false);
+        product(form, size, p, value, d * column, NCT_STEP, more, to, false, d - i, t, next, wanted);
 }
 
 NCT_INLINE void mix(const nct_form form, const int size, const nct_tile *t, const void *v, size_t d,
@@ -94,12 +102,15 @@ NCT_INLINE void mix(const nct_form form, const int size, const nct_tile *t, cons
         NCT_UNROLL
         for (int a = 0; a < size; a++)
             to[a] = t->acc[a] + i;
-        value_product(form, size, p, v, d, i, true, to);
+        value_product(form, size, p, t, v, d, i, true, to);
     }
 }
 #define mix_f32(...)  mix(NCT_FLOATS, __VA_ARGS__)
 #define mix_f16(...)  mix(NCT_HALVES, __VA_ARGS__)
 #define mix_bf16(...) mix(NCT_PAIRS, __VA_ARGS__)
+
+#ifndef NCT_INTEGER_TILES
+#define ready_queries nct_query_floats
 
 /* The integer sums of 16 values at a time go through a little room before they are scaled. */
 NCT_INLINE void mix_q8(const int size, const nct_tile *t, const void *v, size_t d,
@@ -115,11 +126,12 @@ NCT_INLINE void mix_q8(const int size, const nct_tile *t, const void *v, size_t 
         to[a] = sum[a];
     }
     for (size_t i = 0; i < d; i += NCT_COLUMNS) {
-        value_product(NCT_SIGNED, size, p, v, d, i, false, to);
+        value_product(NCT_SIGNED, size, p, t, v, d, i, false, to);
         for (int a = 0; a < size; a++)
             add_scaled16(t->acc[a] + i, sum[a], gain[a]);
     }
 }
+#endif
 
 NCT_MIX(mixed_f32, mix_f32)
 NCT_MIX(mixed_f16, mix_f16)
@@ -147,7 +159,7 @@ static void dots(nct_kv_type k_type, const void *k, size_t lanes, size_t n_lanes
 }
 
 static void fill_attend(nct_kernels *k) {
-    k->query = nct_query_floats;
+    k->query = ready_queries;
     k->attend = attend;
     k->attend_merge = attend_merge;
     k->dots = dots;

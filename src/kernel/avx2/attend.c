@@ -22,20 +22,23 @@ NCT_INLINE __m256 columns8(const nct_form form, const uint8_t *at, size_t part, 
                             : _mm256_maskload_epi32((const int *)(const void *)at, nct_lanes8(n));
     if (form == NCT_FLOATS)
         return _mm256_castsi256_ps(v);
-    if (form == NCT_PAIRS)
-        return _mm256_castsi256_ps(part ? _mm256_and_si256(v, _mm256_set1_epi32((int)0xffff0000))
-                                        : _mm256_slli_epi32(v, 16));
-    const int left = 24 - 8 * (int)part;
-    __m256i code = _mm256_srai_epi32(_mm256_slli_epi32(v, left), 24);
-    if (form == NCT_UNSIGNED)
-        code = _mm256_sub_epi32(_mm256_srli_epi32(_mm256_slli_epi32(v, left), 24), _mm256_set1_epi32(128));
-    return _mm256_cvtepi32_ps(code);
+    return _mm256_castsi256_ps(part ? _mm256_and_si256(v, _mm256_set1_epi32((int)0xffff0000))
+                                    : _mm256_slli_epi32(v, 16));
 }
 
-/* Rows a little below are fetched, where they are wanted. */
+/* Fetches the tile's part of `wanted` bytes at `next`, unless that is NULL, and returns what lies `step` bytes further. */
+NCT_INLINE const uint8_t *fetch(const nct_tile *t, const uint8_t *next, size_t step, size_t wanted) {
+    if (!next)
+        return NULL;
+    for (size_t i = 64 * t->part; i < wanted; i += 64 * t->parts)
+        _mm_prefetch((const char *)next + i, _MM_HINT_T0);
+    return next + step;
+}
+
 NCT_INLINE void product(const nct_form form, const int n_vectors, const float *const a[NCT_TILE],
                         const uint8_t *b, size_t stride, size_t n, bool more, float *const c[NCT_TILE],
-                        const bool whole, size_t n_out, bool fetch) {
+                        const bool whole, size_t n_out, const nct_tile *t, const uint8_t *next,
+                        size_t wanted) {
     const size_t nested = nct_form_nested(form);
     __m256 sum[NCT_TILE][2];
     const size_t right = n_out > NCT_YMM ? n_out - NCT_YMM : 0;
@@ -51,9 +54,7 @@ NCT_INLINE void product(const nct_form form, const int n_vectors, const float *c
         }
     }
     for (size_t i = 0; i < n; i += nested, b += stride) {
-        if (fetch)
-            for (size_t line = 0; line < 64 * nct_form_bytes(form); line += 64)
-                _mm_prefetch((const char *)b + 8 * stride + line, _MM_HINT_T0);
+        next = fetch(t, next, stride, wanted);
         NCT_UNROLL
         for (size_t part = 0; part < nested; part++) {
             __m256 b0 = columns8(form, b, part, whole, n_out);
@@ -133,8 +134,125 @@ NCT_INLINE void weigh(const bool strict, const nct_tile *t, int v, float s[NCT_S
     _mm256_store_ps(t->l[v] + NCT_YMM, sum[1]);
 }
 
-/* Weights times the values' scales, rounded to 0 .. 255. Returns what one of these steps is worth. */
-NCT_INLINE float round_weights(float p[NCT_STEP], const float *scale) {
+/* ------------------------------------------------------------------ integers */
+
+/* Codes lie in fours, which 16-bit products want apart: the first and the third of each, and the other two. What they are
+ * multiplied with lies in that order, two words a four. */
+enum { FOUR = 4 * sizeof(int16_t), COLUMNS = 2 * NCT_YMM };
+typedef struct fours {
+    __m256i v[2]; /* of 16 columns */
+} fours;
+
+NCT_INLINE fours load_fours(const uint8_t *at, const bool whole, size_t n) {
+    if (whole)
+        return (fours){{_mm256_loadu_si256((const __m256i *)(const void *)at),
+                        _mm256_loadu_si256((const __m256i *)(const void *)(at + 32))}};
+    return (fours){{_mm256_maskload_epi32((const int *)(const void *)at, nct_lanes8(n)),
+                    _mm256_maskload_epi32((const int *)(const void *)(at + 32),
+                                          nct_lanes8(n > NCT_YMM ? n - NCT_YMM : 0))}};
+}
+
+/* One pair of each four as 16-bit integers: the unsigned codes of keys or the signed ones of values. */
+NCT_INLINE fours pairs(const bool is_signed, const int odd, fours f) {
+    NCT_UNROLL
+    for (int j = 0; j < 2; j++)
+        if (is_signed)
+            f.v[j] = odd ? _mm256_srai_epi16(f.v[j], 8) : _mm256_srai_epi16(_mm256_slli_epi16(f.v[j], 8), 8);
+        else
+            f.v[j] = odd ? _mm256_srli_epi16(f.v[j], 8) : _mm256_and_si256(f.v[j], _mm256_set1_epi16(255));
+    return f;
+}
+
+/* sum[v] += over n fours of 16 columns, codes times what lies at a[v]; rows of columns are `stride` bytes apart. */
+NCT_INLINE void add_products(const bool is_signed, const int size, const uint8_t *const a[NCT_TILE],
+                             const uint8_t *b, size_t stride, size_t n, const bool whole, size_t n_out,
+                             const nct_tile *t, const uint8_t *next, size_t wanted,
+                             __m256i sum[NCT_TILE][2]) {
+    for (size_t i = 0; i < n; i++, b += stride) {
+        next = fetch(t, next, stride, wanted);
+        NCT_UNROLL
+        for (int odd = 0; odd < 2; odd++) {
+            const fours codes = pairs(is_signed, odd, load_fours(b, whole, n_out));
+            NCT_UNROLL
+            for (int v = 0; v < size; v++) {
+                int32_t word;
+                memcpy(&word, a[v] + i * FOUR + odd * sizeof word, sizeof word);
+                const __m256i pair = _mm256_set1_epi32(word);
+                sum[v][0] = _mm256_add_epi32(sum[v][0], _mm256_madd_epi16(codes.v[0], pair));
+                sum[v][1] = _mm256_add_epi32(sum[v][1], _mm256_madd_epi16(codes.v[1], pair));
+            }
+        }
+    }
+}
+
+/* Queries of Q8: the scale, the sum of the codes, then these by fours; floats otherwise. */
+static void ready_queries(nct_kv_type k_type, const float *q, size_t n, size_t d, uint8_t *out) {
+    if (k_type != NCT_KV_Q8) {
+        nct_query_floats(k_type, q, n, d, out);
+        return;
+    }
+    for (size_t h = 0; h < n; h++, q += d, out += nct_query_bytes(d)) {
+        float inverse, scale = nct_kv_scale(q, d, &inverse);
+        int16_t *code = (int16_t *)(void *)(out + NCT_QUERY);
+        int32_t sum = 0;
+        for (size_t i = 0; i < (d + 3) / 4 * 4; i++) {
+            int c = i < d ? nct_kv_round(q[i], inverse) : 0;
+            sum += c;
+            code[i / 4 * 4 + i % 4 / 2 + i % 2 * 2] = (int16_t)c;
+        }
+        memcpy(out, &scale, sizeof scale);
+        memcpy(out + sizeof scale, &sum, sizeof sum);
+    }
+}
+
+NCT_INLINE void scores_q8(const int size, const bool wide, const nct_tile *t, const void *k, size_t lanes,
+                          size_t first, size_t n, size_t d, float *s, size_t s_stride) {
+    const size_t n_fours = (d + 3) / 4, stride = lanes * 4;
+    const uint8_t *key = (const uint8_t *)k + first * 4, *from[NCT_TILE];
+    const float *scale = (const float *)(const void *)((const uint8_t *)k + n_fours * stride) + first;
+    float own[NCT_TILE];
+    int32_t codes[NCT_TILE];
+    NCT_UNROLL
+    for (int v = 0; v < size; v++) {
+        memcpy(&own[v], t->q[v], sizeof own[v]);
+        memcpy(&codes[v], t->q[v] + sizeof own[v], sizeof codes[v]);
+        from[v] = t->q[v] + NCT_QUERY;
+    }
+    fetch(t, t->next_k ? t->next_k + n_fours * stride : NULL, 0, (wide ? NCT_STEP : n) * sizeof *scale);
+    for (size_t j = 0; j < (wide ? NCT_STEP : 1); j += COLUMNS) {
+        __m256i sum[NCT_TILE][2];
+        NCT_UNROLL
+        for (int v = 0; v < size; v++)
+            sum[v][0] = sum[v][1] = _mm256_set1_epi32(-128 * codes[v]);
+        const uint8_t *next = j == 0 ? t->next_k : NULL;
+        const size_t wanted = (wide ? NCT_STEP : n) * 4;
+        const bool whole = wide || n == COLUMNS;
+        if (whole)
+            add_products(false, size, from, key + j * 4, stride, n_fours, true, COLUMNS, t, next, wanted,
+                         sum);
+        else
+            add_products(false, size, from, key, stride, n_fours, false, n, t, next, wanted, sum);
+        NCT_UNROLL
+        for (int part = 0; part < 2; part++) {
+            const size_t at = j + (size_t)part * NCT_YMM;
+            const __m256i some = nct_lanes8(n > at ? n - at : 0);
+            const __m256 of_key = whole ? _mm256_loadu_ps(scale + at) : _mm256_maskload_ps(scale + at, some);
+            NCT_UNROLL
+            for (int v = 0; v < size; v++) {
+                __m256 x = _mm256_mul_ps(_mm256_cvtepi32_ps(sum[v][part]),
+                                         _mm256_mul_ps(of_key, _mm256_set1_ps(own[v])));
+                if (whole)
+                    _mm256_storeu_ps(s + (size_t)v * s_stride + at, x);
+                else
+                    _mm256_maskstore_ps(s + (size_t)v * s_stride + at, some, x);
+            }
+        }
+    }
+}
+
+/* Weights times the values' scales, rounded to 0 .. 255, as 16-bit integers by fours. Returns what one of these steps is
+ * worth. */
+NCT_INLINE float round_weights(float p[NCT_STEP], const float *scale, int16_t rounded[NCT_STEP]) {
     __m256 top = _mm256_setzero_ps();
     for (size_t j = 0; j < NCT_STEP; j += NCT_YMM) {
         __m256 w = _mm256_mul_ps(_mm256_load_ps(p + j), _mm256_loadu_ps(scale + j));
@@ -143,17 +261,50 @@ NCT_INLINE float round_weights(float p[NCT_STEP], const float *scale) {
     }
     float most = nct_max8(top);
     __m256 inverse = _mm256_set1_ps(most > 0 ? 255.0f / most : 0);
-    for (size_t j = 0; j < NCT_STEP; j += NCT_YMM)
-        _mm256_store_ps(p + j, _mm256_round_ps(_mm256_mul_ps(_mm256_load_ps(p + j), inverse),
-                                               _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC));
+    for (size_t j = 0; j < NCT_STEP; j += 2 * NCT_YMM) {
+        __m256i w =
+            _mm256_packs_epi32(_mm256_cvtps_epi32(_mm256_mul_ps(_mm256_load_ps(p + j), inverse)),
+                               _mm256_cvtps_epi32(_mm256_mul_ps(_mm256_load_ps(p + j + NCT_YMM), inverse)));
+        w = _mm256_shufflehi_epi16(_mm256_shufflelo_epi16(w, 0xd8), 0xd8); /* 0, 2, 1, 3 of each four */
+        _mm256_store_si256((__m256i *)(void *)(rounded + j), _mm256_permute4x64_epi64(w, 0xd8));
+    }
     return most * (1 / 255.0f);
 }
 
-NCT_INLINE void add_scaled16(float *acc, const float *sum, float gain) {
+NCT_INLINE void mix_q8(const int size, const nct_tile *t, const void *v, size_t d,
+                       float s[NCT_TILE][NCT_STEP]) {
+    const float *scale = (const float *)(const void *)((const uint8_t *)v + d * NCT_STEP);
+    _Alignas(64) int16_t rounded[NCT_TILE][NCT_STEP];
+    const uint8_t *from[NCT_TILE];
+    float gain[NCT_TILE];
+    fetch(t, t->next_v ? t->next_v + d * NCT_STEP : NULL, 0, NCT_STEP * sizeof *scale);
     NCT_UNROLL
-    for (size_t j = 0; j < 2 * NCT_YMM; j += NCT_YMM)
-        _mm256_store_ps(
-            acc + j, _mm256_fmadd_ps(_mm256_load_ps(sum + j), _mm256_set1_ps(gain), _mm256_load_ps(acc + j)));
+    for (int a = 0; a < size; a++) {
+        weigh(false, t, a, s[a], d);
+        gain[a] = round_weights(s[a], scale, rounded[a]);
+        from[a] = (const uint8_t *)rounded[a];
+    }
+    for (size_t i = 0; i < d; i += COLUMNS) {
+        const uint8_t *value = (const uint8_t *)v + i * 4,
+                      *next = i % 64 == 0 && t->next_v ? t->next_v + i * 4 : NULL;
+        const size_t wanted = (d - i < 64 ? d - i : 64) * 4;
+        __m256i sum[NCT_TILE][2];
+        NCT_UNROLL
+        for (int a = 0; a < size; a++)
+            sum[a][0] = sum[a][1] = _mm256_setzero_si256();
+        if (d - i >= COLUMNS)
+            add_products(true, size, from, value, d * 4, NCT_STEP / 4, true, COLUMNS, t, next, wanted, sum);
+        else
+            add_products(true, size, from, value, d * 4, NCT_STEP / 4, false, d - i, t, next, wanted, sum);
+        NCT_UNROLL
+        for (int a = 0; a < size; a++)
+            NCT_UNROLL
+        for (int part = 0; part < 2; part++) {
+            float *acc = t->acc[a] + i + part * NCT_YMM;
+            _mm256_store_ps(acc, _mm256_fmadd_ps(_mm256_cvtepi32_ps(sum[a][part]), _mm256_set1_ps(gain[a]),
+                                                 _mm256_load_ps(acc)));
+        }
+    }
 }
 
 /* ------------------------------------------------------------------ merging */
@@ -176,6 +327,7 @@ static void attend_merge(float *m_total, float *l_total, float *acc_total, const
 }
 
 #define NCT_FLOAT_TILES
+#define NCT_INTEGER_TILES
 #include "kernel/float_tiles.h"
 
 void nct_avx2_attend(nct_kernels *k) { fill_attend(k); }

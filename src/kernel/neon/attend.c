@@ -34,8 +34,8 @@ NCT_INLINE float32x4_t columns4(const nct_form form, const uint8_t *at, size_t p
 /* Nothing is fetched ahead of its use. */
 NCT_INLINE void product(const nct_form form, const int n_vectors, const float *const a[NCT_TILE],
                         const uint8_t *b, size_t stride, size_t n, bool more, float *const c[NCT_TILE],
-                        const bool whole, size_t n_out, bool fetch) {
-    (void)fetch;
+                        const bool whole, size_t n_out, const nct_tile *t, const uint8_t *next, size_t wanted) {
+    (void)t, (void)next, (void)wanted;
     const size_t nested = nct_form_nested(form);
     float32x4_t sum[NCT_TILE][WIDE];
     size_t left[WIDE];
