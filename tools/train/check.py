@@ -8,6 +8,8 @@ import types
 import numpy as np
 import torch
 
+import gptq
+import gpu
 import model
 import sparse
 import train
@@ -59,13 +61,15 @@ def check_live():
     s, g, first = {**model.CONFIG["sparse_config"], "topk": 3, "window_size": 128}, torch.Generator().manual_seed(5), 1024
     q, k, v = (torch.randn(shape, generator=g) for shape in ((2, 4, 64, 32), (2, 1088, 32), (2, 1088, 32)))
     blocks, places = torch.tensor([3, 4, 16]), [(200, 230), (270, 300)]
-    rows = [10, 40]
+    rows, places, given = torch.tensor([[10, 40, -1]]), torch.tensor([places + [(0, 0)]]), torch.isin(torch.arange(17), torch.tensor([3, 4]))
     plain = [t.clone().requires_grad_() for t in (k, v)]
-    want = sparse.attend(s, q, *plain, first, (3, 4))
-    lost = sparse.missed(s, q, plain[0], first, rows, places)
+    want = sparse.attend(s, q, *plain, first, given)
+    whole = sparse.attend_whole(s, q[None], *(t[None] for t in plain), first, given[None, None, None], False)[0]
+    assert (whole - want).abs().max() < 1e-5
+    lost = sparse.missed(s, q[None], plain[0][None], first, rows, places)[0]
     live = [t.view(2, -1, 64, 32)[:, blocks].clone().requires_grad_() for t in (k, v)]
-    got = sparse.attend(s, q, k, v, first, (3, 4), (blocks, *live))
-    mine = sparse.missed(s, q, k, first, rows, places, [(192, live[0][:, :2].flatten(1, 2))])
+    got = sparse.attend(s, q, k, v, first, given, (blocks, *live))
+    mine = sparse.missed(s, q[None], k[None], first, rows, places, [(192, live[0][:, :2].flatten(1, 2))])[0]
     assert (got - want).abs().max() < 1e-5 and (lost - mine).abs().max() < 1e-5 and float(lost.min()) > 0
     grads = torch.autograd.grad(want.square().sum(), plain), torch.autograd.grad(got.square().sum(), live)
     for all_of, some in zip(*grads):
@@ -106,15 +110,53 @@ def check_masks():
         assert (a - b).abs().max() < 1e-3 * b.abs().max()
 
 
+def check_gpu():
+    """The loop for a GPU has the loss, the roundings and the steps of the other one."""
+    c = {**model.CONFIG, "vocab_size": 300, "hidden_size": 64, "num_attention_heads": 2, "num_key_value_heads": 1,
+         "intermediate_size": 128, "num_hidden_layers": 2, "dim_model_base": 16}
+    n, a = model.count(c), types.SimpleNamespace(group=64, scales_every=25, clip=1.0, decay=0.1, lr=1e-3, embed_lr=2e-3)
+    flat = torch.zeros(n)
+    weights = model.Weights(c, flat)
+    weights.init(1)
+    row = torch.randint(1, 300, (2, 40), generator=torch.Generator().manual_seed(3))
+    row[0, 5:9] += HEAVY
+    w = {k: t.clone().requires_grad_() for k, t in weights.at.items()}
+    positions = torch.arange(39).expand(2, -1) * 3
+    want = model.loss_sum(c, w, row, torch.float32, positions)
+    target, weight = model.targets(row)
+    hidden = model.hidden
+    model.hidden = lambda *args, **more: hidden(*args, compute=torch.float32, **more)
+    got = gpu.loss_sum(c, w, row[:, :-1] & ID, target, weight, model.rope_tables(c, positions))
+    model.hidden = hidden
+    assert abs(float(got) - float(want)) < 1e-4 * float(want)
+    rounded = model.Weights(c, gpu.Rounder(a, weights).rounded(flat, 0)).at
+    for k, t in weights.at.items():
+        same = gptq.rounded(t, gptq.scales_of(t, 64)) if t.dim() > 1 and k != "embed" else t
+        assert torch.equal(rounded[k], same), k
+    before, g = flat.clone(), torch.randn(n, generator=torch.Generator().manual_seed(4))
+    gpu.Rules(a, c, weights, torch.zeros(n), torch.zeros(n)).step(g.clone(), 1e-3, 1)
+    g = g * (1 / (g.norm() + 1e-6))
+    moved = model.Weights(c, flat - before).at
+    for k, t in model.Weights(c, g).at.items():
+        old = model.Weights(c, before).at[k]
+        if k.endswith(".o") or k.endswith(".down"):  # Muon, as train.work() has it
+            want = -old * 1e-3 * 0.1 - train.orthogonal(t.lerp(t * 0.05, 0.95)) * (1e-3 * 0.2 * max(t.shape) ** 0.5)
+        elif k in ("embed", "norm"):  # the first step of AdamW has the size of the rate
+            want = -old * 2e-3 * (0.1 if k == "embed" else 0) - t / (t.abs() + 1e-8) * 2e-3
+        else:
+            continue
+        assert (moved[k] - want).abs().max() < 2e-2 * want.abs().max(), k
+
+
 def check_positions():
     """Jumps only forwards, within the window; none with --gaps 0; the same for the same row."""
     for gaps, jumps in ((0.0, 0), (1.0, 40)):
         a, n = types.SimpleNamespace(seed=1, gaps=gaps), 0
-        make = lambda k: train.Batches.positions(types.SimpleNamespace(a=a), k, 512)
-        for k in range(40):
-            at = make(k)
-            assert at[0] >= 0 and np.diff(at).min() >= 1 and at[-1] < model.POSITIONS and (at == make(k)).all()
-            n += int(at[-1] > 511)
+        make = lambda step: train.Batches.positions(types.SimpleNamespace(a=a, rank=0), step, 8, 512)
+        for step in range(5):
+            at = make(step)
+            assert at.min() >= 0 and np.diff(at).min() >= 1 and at.max() < model.POSITIONS and (at == make(step)).all()
+            n += int((at[:, -1] > 511).sum())
         assert n == jumps, (gaps, n)
 
 

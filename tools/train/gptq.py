@@ -40,8 +40,15 @@ def scales_of(w, group, ternary=False):
     """w [out, in], a tensor -> the scales of least squared error [out, in / group]; for three values the mean size (BitNet's)"""
     if ternary:
         return w.detach().abs().view(len(w), -1, group).mean(-1).clamp_min(1e-6)
-    s = choose_scales(w.detach().cpu().numpy(), np.ones(w.shape[1]), group).astype(np.float32)
-    return torch.from_numpy(s).to(w.device)
+    g = w.detach().reshape(len(w), -1, group)  # as choose_scales does, where the weights are
+    widest, best, least = g.abs().amax(-1) / 7, None, None
+    for shrink in np.linspace(0.5, 1.1, 61):
+        s = (widest * float(shrink)).clamp_min(1e-6).half().float()
+        d = s[..., None]
+        error = ((g / d).round_().clamp_(-8, 7).mul_(d) - g).square_().sum(-1)
+        best = s if best is None else torch.where(error < least, s, best)
+        least = error if least is None else torch.minimum(error, least)
+    return best
 
 
 def codes_of(w, scales, lowest=-8, highest=7):

@@ -111,7 +111,7 @@ def attend(q, keys, values, stretch=128):
     return torch.cat(out, 3)
 
 
-def run(c, w, target, rows, n_steps, compute=torch.bfloat16):
+def run(c, w, target, rows, n_steps, compute=model.FAST):
     """rows [batch, T + 1] -> for each step the sum of the losses, of agreements and the number of places"""
     ids, width, eps = rows[:, :-1], c["hidden_size"], c["rms_norm_eps"]
     heads, kv = c["num_attention_heads"], c["num_key_value_heads"]
@@ -126,7 +126,7 @@ def run(c, w, target, rows, n_steps, compute=torch.bfloat16):
         h = hidden[:, :-1].float() * divisor
         keep = ((ids[:, 1:] != 0) & (rows[:, 2:] != 0)).float()
     b, length = e.shape[:2]
-    cos, sin = (t[:, None].to(compute) for t in model.rope_tables(c, length))
+    cos, sin = (t[:, None].to(rows.device, compute) for t in model.rope_tables(c, length))
     keys, values, out = [], [], []
     for step in range(n_steps):
         x = torch.cat([model.Norm.apply(e, w["norm_embedding"], eps, compute),
@@ -275,7 +275,7 @@ def main():
     torch.set_num_threads(1)
     os.makedirs(a.out, exist_ok=True)
     c, target = checkpoint.read(a.target)
-    target = {k: t.to(a.device, torch.bfloat16) if t.dim() > 1 else t.to(a.device) for k, t in target.items()}
+    target = {k: t.to(a.device, model.FAST) if t.dim() > 1 else t.to(a.device) for k, t in target.items()}
     n, path = sum(math.prod(s) for _, s in shapes(c)), os.path.join(a.out, "head.pt")
     flat, m, v = (torch.zeros(n, device=a.device) for _ in range(3))
     step, tokens, spent = 0, 0, 0.0
@@ -297,7 +297,7 @@ def main():
         w.fill_(1 if w.dim() > 1 else a.norm_lr / a.lr)
     for w in views(c, decay).values():
         w.fill_(a.decay if w.dim() > 1 else 0)
-    half = {k: w.to(torch.bfloat16).requires_grad_() if w.dim() > 1 else w.clone().requires_grad_()
+    half = {k: w.to(model.FAST).requires_grad_() if w.dim() > 1 else w.clone().requires_grad_()
             for k, w in weights.items()}
     began, saved, logged, counted = time.time() - spent, time.time(), time.time(), tokens
     log = open(os.path.join(a.out, "head-log.csv"), "a", newline="")

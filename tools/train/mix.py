@@ -88,7 +88,13 @@ TALK = [
 STORY_ASKS = ["Tell a story about {s}.", "Tell me a story about {s}.", "Write a short story about {s}.", "A story about {s}, please.",
               "Can you tell a story about {s}?", "Tell me a story.", "Please tell me a story about {s}.", "Write a story about {s}.",
               "I would like to hear a story about {s}.", "Once more a story, about {s}.", "Tell me a short story about {s}.",
-              "Make up a story about {s}."]
+              "Make up a story about {s}.", "tell me a story about {s}", "Tell me another story.", "Write me a story with {s} in it.",
+              "Could you tell me a story about {s}?", "Do you know a story about {s}?", "I want a story about {s}!", "Story about {s}",
+              "A bedtime story about {s}, please.", "Let me hear a story about {s}.", "Now a story about {s}.", "Tell us a story of {s}.",
+              "Write a story in which there is {s}.", "Please write a little story about {s}.", "Invent a story about {s}.",
+              "Give me a story about {s}.", "Would you write a story about {s} for me?", "Tell a story.", "Write a story, please.",
+              "Tell the story of {s}.", "My child wants a story about {s}.", "Write me a tale of {s}.", "Tell me a tale about {s}.",
+              "Write something for my child about {s}.", "I am bored. Tell me a story.", "A story, please.", "Write a tale about {s}."]
 ABOUT = ["What is this story about?", "Sum this up in a line.", "Give a one-line summary.", "What is this about, in one sentence?",
          "Summarise this in one sentence.", "Say in one line what happens here."]
 
@@ -158,8 +164,9 @@ def subject(story, rng):
         return "a %s named %s" % m.groups()
     nouns = re.findall(r"\b(?:a|an|the) (?:[a-z]+ )?([a-z]{3,})\b", story)
     nouns = [w for w in nouns if w not in STOP and nouns.count(w) > 1] or nouns[:1] or ["day"]
-    word = nouns[rng.randint(len(nouns))]
-    return "%s %s" % ("an" if word[0] in "aeiou" else "a", word)
+    some = list(dict.fromkeys(nouns))
+    some = [some[i] for i in rng.permutation(len(some))[:1 + (rng.rand() < 0.25)]]
+    return " and ".join("%s %s" % ("an" if word[0] in "aeiou" else "a", word) for word in some)
 
 
 def summary(story):
@@ -195,7 +202,15 @@ def stories(sp, text_dir, rng, valid):
         s = re.sub(" *\n", "\n", s).replace("“", '"').replace("”", '"').replace("’", "'")
         out.append(Text(sp).put(tokenizer.BOS).add(" " + s).put(tokenizer.EOS).ids)
         ask = STORY_ASKS[rng.randint(len(STORY_ASKS))].replace("{s}", subject(s, rng))
-        asked.append(Text(sp).put(tokenizer.BOS).user(ask).told(s).ids)
+        chat = Text(sp).put(tokenizer.BOS)
+        if rng.rand() < 0.2:  # a greeting first
+            said, answers = (x.split("|") for x in TALK[0])
+            chat.user(said[rng.randint(len(said))].replace("{N}", "Lily"), MASK).told(answers[rng.randint(len(answers))]).add(" \n", MASK)
+        chat.user(ask).told(s)
+        if rng.rand() < 0.2:  # and thanks at the end
+            said, answers = (x.split("|") for x in TALK[3])
+            chat.add(" \n", MASK).user(said[rng.randint(len(said))], MASK).told(answers[rng.randint(len(answers))])
+        asked.append(chat.ids)
         line = summary(s)
         if line:
             text = Text(sp).put(tokenizer.BOS)
@@ -244,7 +259,7 @@ def again(tasks, n_rows):
                 n, kind = int(math.exp(rng.uniform(math.log(8), math.log(220)))), rng.randint(4)
                 some = tasks.hay(n) if kind == 0 else rng.choice(n_pieces, n, p=often).tolist() if kind == 3 else \
                     tasks.sp.encode(" ".join(tasks.word() if kind == 1 else tasks.value() for _ in range(n)))[:n]
-                ids += [tokenizer.BOS] + [i | MASK for i in some] + some * rng.randint(1, 4)
+                ids += [tokenizer.BOS] + [i | MASK for i in some] + some * int(rng.randint(1, 4))
             row[half:half + LENGTH // 2] = ids[:LENGTH // 2]
     return out
 

@@ -1,16 +1,26 @@
 """The MiniCPM4 decoder in PyTorch, for training on CPUs; it runs on a GPU as well.
 
 Weights live in one flat float32 vector; `Weights` names its parts. Matrix products run in bfloat16
-with float32 accumulation, the residual stream and the norms in float32. compute=torch.float32 does
-everything in float32.
+with float32 accumulation where the machine has such products, the residual stream and the norms in float32.
+compute=torch.float32 does everything in float32.
 """
 import math
+import re
 
 import torch
 import torch.nn.functional as F
 
 from data import HEAVY, ID, MASK, WEIGHT
 
+def fast_type():
+    """bfloat16, or float32 where bfloat16 would be made of other instructions, many times slower"""
+    if torch.cuda.is_available():
+        return torch.bfloat16
+    with open("/proc/cpuinfo") as f:
+        return torch.bfloat16 if re.search(r"avx512_bf16|\bbf16\b", f.read()) else torch.float32
+
+
+FAST = fast_type()
 ORIGINAL_POSITIONS, POSITIONS = 512, 32768  # the first: the distances that rows without gaps are full of
 
 
@@ -41,7 +51,7 @@ CONFIG = {
 SIZES = {  # parameters -> what is different
     "4m": {},
     "6m": {"intermediate_size": 1024},
-    "8m": {"hidden_size": 320, "intermediate_size": 896, "num_hidden_layers": 6, "num_attention_heads": 10},
+    "8m": {"intermediate_size": 1024, "num_hidden_layers": 7},
 }
 
 
@@ -101,13 +111,19 @@ class Norm(torch.autograd.Function):
         return gx, (g * y).sum(tuple(range(g.dim() - 1))), None, None
 
 
+def norm(x, weight, eps, dtype):
+    if x.is_cuda:  # torch.compile makes one kernel of this
+        return (x * torch.rsqrt(x.square().mean(-1, keepdim=True) + eps) * weight).to(dtype)
+    return Norm.apply(x, weight, eps, dtype)
+
+
 class Loss(torch.autograd.Function):
     """Sum of -log p(target) times weight over hidden [n, width] with tied output matrix; target and weight [n].
     Works in stretches of rows, and makes the gradients on the way."""
 
     @staticmethod
     def forward(ctx, hidden, embed, target, weight):
-        rows = 16384 if hidden.is_cuda else 1024
+        rows = 1024
         total, gh, ge = 0.0, torch.empty_like(hidden), torch.zeros(embed.shape, device=hidden.device)
         for i in range(0, len(hidden), rows):
             h, t, keep = hidden[i:i + rows], target[i:i + rows], weight[i:i + rows]
@@ -153,9 +169,8 @@ def attend(q, k, v, stretch=128):
     b, kv, group, length, d = q.shape
     before = k.shape[2] - length
     if q.is_cuda and not before:
-        wide = (b, kv, group, length, d)
-        return F.scaled_dot_product_attention(*(t.expand(wide).reshape(b, kv * group, length, d)
-                                                for t in (q, k[:, :, None], v[:, :, None])), is_causal=True).view(wide)
+        k, v = (t[:, :, None].expand(q.shape).reshape(b, kv * group, length, d) for t in (k, v))
+        return F.scaled_dot_product_attention(q.reshape(k.shape), k, v, is_causal=True).view(b, kv, group, length, d)
     q, out = q * (1 / math.sqrt(d)), []
     for i in range(0, length, stretch):
         end = min(length, i + stretch)
@@ -168,19 +183,19 @@ def attend(q, k, v, stretch=128):
     return torch.cat(out, 3)
 
 
-def hidden(c, w, ids, compute=torch.bfloat16, linear=F.linear, positions=None, attention=None):
+def hidden(c, w, ids, compute=FAST, linear=F.linear, positions=None, attention=None, tables=None):
     """ids [batch, T] -> what the output matrix is applied to, [batch, T, width]. `w` maps names to
     tensors; `linear(x, weight)` may be replaced by one that watches its inputs; positions [T] or [batch, T], from 0 if
-    None; attention(layer, q, k, v) takes the place of attend()."""
+    None; attention(layer, q, k, v) takes the place of attend(); tables: what rope_tables() says of the positions, if that is known."""
     b, length = ids.shape
     heads, kv, width = c["num_attention_heads"], c["num_key_value_heads"], c["hidden_size"]
     d, eps, depth = width // heads, c["rms_norm_eps"], c["scale_depth"] / math.sqrt(c["num_hidden_layers"])
     if positions is None:
         positions = torch.arange(length, device=ids.device)
-    cos, sin = (t.unsqueeze(-2).to(compute) for t in rope_tables(c, positions))
-    x = F.embedding(ids, w["embed"]).float() * c["scale_emb"]
+    cos, sin = (t.unsqueeze(-2).to(compute) for t in tables or rope_tables(c, positions))
+    x = F.embedding(ids, w["embed"].float()) * c["scale_emb"]  # of a frequent token many small gradients are summed
     for n in range(c["num_hidden_layers"]):
-        h = Norm.apply(x, w["%d.norm_in" % n], eps, compute)
+        h = norm(x, w["%d.norm_in" % n], eps, compute)
         qkv = linear(h, w["%d.qkv" % n]).view(b, length, heads + 2 * kv, d)
         qk = rotate(qkv[:, :, :heads + kv], cos, sin)
         q = qk[:, :, :heads].permute(0, 2, 1, 3).reshape(b, kv, heads // kv, length, d)
@@ -188,10 +203,10 @@ def hidden(c, w, ids, compute=torch.bfloat16, linear=F.linear, positions=None, a
         a = attention(n, q, k, v) if attention else attend(q, k, v)
         a = a.reshape(b, heads, length, d).transpose(1, 2).reshape(b, length, width)
         x = torch.add(x, linear(a, w["%d.o" % n]), alpha=depth)
-        h = Norm.apply(x, w["%d.norm_post" % n], eps, compute)
+        h = norm(x, w["%d.norm_post" % n], eps, compute)
         gate, up = linear(h, w["%d.gate_up" % n]).chunk(2, -1)
         x = torch.add(x, linear(F.silu(gate) * up, w["%d.down" % n]), alpha=depth)
-    return Norm.apply(x, w["norm"], eps, compute) / (width / c["dim_model_base"])
+    return norm(x, w["norm"], eps, compute) / (width / c["dim_model_base"])
 
 
 def targets(rows):
@@ -201,7 +216,7 @@ def targets(rows):
     return t & ID, keep * torch.where(t & HEAVY != 0, WEIGHT, 1)
 
 
-def loss_sum(c, w, rows, compute=torch.bfloat16, positions=None, only=None):
+def loss_sum(c, w, rows, compute=FAST, positions=None, only=None):
     """rows [batch, T + 1] -> the sum of the negative log-likelihood of its targets, in nats times what each counts;
     only: weights [batch, T] in place of these"""
     h = hidden(c, w, rows[:, :-1] & ID, compute, positions=positions)

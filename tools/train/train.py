@@ -3,7 +3,7 @@
 
     train.py RUN [--minutes M | --steps N] [--from CHECKPOINT] [--processes P] ...     RUN: what data.py and mix.py wrote
 
-On CPUs data-parallel over single-threaded processes that share one weight vector; with a GPU, one process on it. Each process
+On CPUs data-parallel over single-threaded processes that share one weight vector; on a GPU by gpu.py. Each process
 computes a gradient from its own rows, then updates its own share of the weights: Muon (the momentum of a matrix made orthogonal,
 kellerjordan.github.io/posts/muon, scaled as in arXiv:2502.16982) for the matrices, AdamW for embedding and norms. The learning rate
 rises for --warmup steps and falls linearly to --last of it at the end of the run, which is a number of steps or a time (then measured
@@ -47,6 +47,8 @@ def arguments():
     ap.add_argument("--mix", default=MIX, help="shares of the rows")
     ap.add_argument("--first-mix", default=FIRST_MIX, help="the same at first")
     ap.add_argument("--first-until", type=float, default=0.25, help="part of the run in which it is that")
+    ap.add_argument("--last-mix", help="the same in the end")
+    ap.add_argument("--last-from", type=float, default=1, help="part of the run after which it is that")
     ap.add_argument("--long-from", type=float, default=0.6, help="part of the run after which rows have 1,024 tokens")
     ap.add_argument("--gaps", type=float, default=0.5, help="share of the rows with jumps in their positions")
     ap.add_argument("--sparse-from", type=float, default=0.4, help="part of the run after which there are long documents")
@@ -69,6 +71,7 @@ def arguments():
     ap.add_argument("--valid-every", type=int, default=200)
     ap.add_argument("--valid-rows", type=int, default=16, help="of 1,025 tokens of each kind, a process")
     ap.add_argument("--save-minutes", type=float, default=3)
+    ap.add_argument("--like-cuda", action="store_true", help="the loop for a GPU, whatever the device is, to try it; it compiles nothing")
     ap.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     return ap.parse_args()
 
@@ -84,52 +87,76 @@ class Batches:
         self.a, self.rank, shares = a, rank, dict(part.split("=") for part in mix.split(","))
         self.names, rng = sorted(shares), np.random.RandomState(a.seed)
         p = np.array([float(shares[n]) for n in self.names])
-        self.which = rng.choice(len(p), 1 << 20, p=p / p.sum())
+        self.which = rng.choice(len(p), 1 << 22, p=p / p.sum()).astype(np.uint8)
         self.nth = np.zeros(len(self.which), np.int64)
         for i in range(len(p)):
             self.nth[self.which == i] = np.arange((self.which == i).sum())
-        load = lambda n: np.load(os.path.join(a.run, n + ".npy"), mmap_mode="r")
-        self.rows = {n: load(n)[:-HELD_OUT] if n == "tasks" else load(n) for n in self.names}
-        self.short = load("short") if "tasks" in shares else None
-        self.orders = {}
+        self.rows, self.orders = {n: load(a, n) for n in self.names + ["short"] * ("tasks" in shares)}, {}
+        if "tasks" in shares:
+            self.rows["tasks"] = self.rows["tasks"][:-HELD_OUT]
 
-    def row(self, k, long):
-        name, nth = self.names[self.which[k]], int(self.nth[k])
-        rows = self.short if name == "tasks" and not long else self.rows[name]
-        number, nth = divmod(nth, 2 * len(rows))
-        if (name, number, len(rows)) not in self.orders:
-            self.orders[name, number, len(rows)] = np.random.RandomState(self.a.seed + number).permutation(len(rows))
-        row = rows[self.orders[name, number, len(rows)][nth % len(rows)]]
-        return row if long else row[512 * (nth // len(rows)):512 * (nth // len(rows)) + 513]
+    def order(self, name, number):
+        if (name, number) not in self.orders:
+            self.orders[name, number] = np.random.RandomState(self.a.seed + number).permutation(len(self.rows[name]))
+        return self.orders[name, number]
 
-    def positions(self, k, length):
-        rng, at = np.random.RandomState(self.a.seed * 1000003 + k), np.arange(length)
-        if rng.rand() < self.a.gaps / 2:  # the beginning, on which heads rest that have nothing to look for, far behind
-            at[rng.randint(1, 65):] += rng.randint(64, model.POSITIONS - length)
-        elif rng.rand() < self.a.gaps / (2 - self.a.gaps):
-            total = math.exp(rng.uniform(math.log(64), math.log(model.POSITIONS - length - 1)))
-            first = rng.rand()
-            for cut, part in zip(rng.randint(1, length, 2), (first, 1 - first)):
-                at[cut:] += int(total * part)
-        return at
-
-    def at(self, step, long):
-        a, rows, positions = self.a, [], []
+    def pick(self, step, long):
+        """-> [(source, row, half)] of a step, of whole rows if long"""
+        a, out = self.a, []
         first = (step * a.processes + self.rank) * a.batch
         for k in range(first, first + a.batch, 2 if long else 1):  # k counts half rows
-            rows.append(self.row(k % len(self.which), long))
-            positions.append(self.positions(k, len(rows[-1]) - 1))
-        return torch.from_numpy(np.array(rows, np.int64)), torch.from_numpy(np.array(positions))
+            name, nth = self.names[self.which[k % len(self.which)]], int(self.nth[k % len(self.which)])
+            name = "short" if name == "tasks" and not long else name
+            n = len(self.rows[name])
+            number, nth = divmod(nth, 2 * n)
+            out.append((name, self.order(name, number)[nth % n], nth // n))
+        return out
+
+    def positions(self, step, n, length):
+        """[n, length]; half of the jumps near the beginning, on which heads rest that have nothing to look for: it is far behind then"""
+        rng, column = np.random.RandomState((self.a.seed * 1000003 + 2 * step + self.rank) % (1 << 32)), np.arange(length)
+        kind = rng.rand(n, 1)
+        one = (column >= rng.randint(1, 65, (n, 1))) * rng.randint(64, model.POSITIONS - length, (n, 1))
+        total, first = np.exp(rng.uniform(math.log(64), math.log(model.POSITIONS - length - 1), (n, 1))), rng.rand(n, 1)
+        two = sum((column >= rng.randint(1, length, (n, 1))) * (total * part).astype(np.int64) for part in (first, 1 - first))
+        return column + np.where(kind < self.a.gaps / 2, one, np.where(kind < self.a.gaps, two, 0))
+
+    def at(self, step, long):
+        rows = [self.rows[name][row] if long else self.rows[name][row][512 * half:512 * half + 513]
+                for name, row, half in self.pick(step, long)]
+        return torch.from_numpy(np.array(rows, np.int64)), torch.from_numpy(self.positions(step, len(rows), len(rows[0]) - 1))
+
+
+def load(a, name):
+    return np.load(os.path.join(a.run, name + ".npy"), mmap_mode="r")
+
+
+class Stages:
+    """Which batches a part of the run has."""
+
+    def __init__(self, a, rank):
+        self.mixes = [(a.first_until, Batches(a, rank, a.first_mix))] if a.first_until > 0 else []
+        self.mixes += [(until, Batches(a, rank, mix)) for until, mix in ((a.last_from, a.mix), (math.inf, a.last_mix or a.mix))]
+
+    def at(self, done):
+        return next(batches for until, batches in self.mixes if done < until)
+
+
+def validation(a):
+    """-> rows of books, of tasks, each as many for every process"""
+    return [rows[np.linspace(0, len(rows) - 1, a.valid_rows * a.processes).astype(int)]
+            for rows in (load(a, "valid"), load(a, "tasks")[-HELD_OUT:])]
 
 
 def orthogonal(g, steps=5):
-    """The nearest matrix whose singular values are about one (Newton-Schulz)."""
-    x = g.t() if g.shape[0] > g.shape[1] else g
-    x = (x / (x.norm() + 1e-7)).to(torch.bfloat16)
+    """g [..., n, m] -> the nearest matrices whose singular values are about one (Newton-Schulz)."""
+    tall = g.shape[-2] > g.shape[-1]
+    x = g.transpose(-1, -2) if tall else g
+    x = (x / (x.square().sum((-1, -2), keepdim=True).sqrt() + 1e-7)).to(model.FAST)
     for _ in range(steps):
-        s = x @ x.t()
+        s = x @ x.transpose(-1, -2)
         x = 3.4445 * x + (-4.7750 * s + 2.0315 * (s @ s)) @ x
-    return (x.t() if g.shape[0] > g.shape[1] else x).float()
+    return (x.transpose(-1, -2) if tall else x).float()
 
 
 def shares(c, weights, processes):
@@ -156,17 +183,15 @@ def shares(c, weights, processes):
 
 def work(rank, a, shared, gate):
     torch.set_num_threads(1)
-    c, device = config(a), a.device
-    load = lambda n: np.load(os.path.join(a.run, n + ".npy"), mmap_mode="r")
-    valid, tasks = load("valid"), load("tasks")[-HELD_OUT:]
-    first, rest, n_valid = Batches(a, rank, a.first_mix), Batches(a, rank, a.mix), a.valid_rows * a.processes
-    documents = [sparse.Documents(a, rank * a.documents + i) for i in range(a.documents)]
-    chosen = [rows[np.linspace(0, len(rows) - 1, n_valid).astype(int)[rank::a.processes]] for rows in (valid, tasks)]
+    c = config(a)
+    stages, writer = Stages(a, rank), sparse.Writer(a)
+    documents = [sparse.Documents(a, writer, rank * a.documents + i) for i in range(a.documents)]
+    chosen = [rows[rank::a.processes] for rows in validation(a)]
     flat, grads, numbers = shared["flat"], shared["grads"], shared["numbers"]
     weights = model.Weights(c, flat)
     muon, adam = shares(c, weights, a.processes)[rank]
     mine = [slice(o, o + math.prod(s)) for o, s in muon] + [slice(lo, hi) for lo, hi, _ in adam]
-    half = {k: t.to(torch.bfloat16) if t.dim() > 1 else t.clone() for k, t in weights.at.items()}
+    half = {k: t.to(model.FAST) if t.dim() > 1 else t.clone() for k, t in weights.at.items()}
     half = {k: t.requires_grad_() for k, t in half.items()}
     grad_views = model.Weights(c, grads[rank]).at
 
@@ -194,7 +219,7 @@ def work(rank, a, shared, gate):
         if valid_due:
             with torch.no_grad():
                 for kind, rows in enumerate(chosen):
-                    rows = torch.from_numpy(rows.astype(np.int64)).to(device)
+                    rows = torch.from_numpy(rows.astype(np.int64))
                     only = (model.targets(rows)[1] > kind).float()  # of tasks the answers alone
                     numbers[2 + 16 * kind + rank] = sum(float(model.loss_sum(c, half, rows[i:i + 4], only=only[i:i + 4]))
                                                         for i in range(0, len(rows), 4))
@@ -206,8 +231,7 @@ def work(rank, a, shared, gate):
                 log.close()
                 save(a, shared, step, tokens, seconds)
             return
-        batches, long = first if done < a.first_until else rest, done >= a.long_from
-        batch, positions = (t.to(device) for t in batches.at(step, long))
+        batch, positions = stages.at(done).at(step, done >= a.long_from)
         sparse_now = done >= a.sparse_from
         if sparse_now:  # windows of long documents take the place of half of the rows
             batch, positions = (t[:(len(t) + 1) // 2] for t in (batch, positions))
@@ -309,7 +333,10 @@ def grow(weights, path):
 
 def main():
     a = arguments()
-    a.processes = a.processes if a.device == "cpu" else 1
+    documents = None
+    if a.device == "cuda" or a.like_cuda:
+        import gpu  # which needs what is here
+        a.processes, documents = 1, gpu.Documents(a)  # its processes begin before the device is used
     c = config(a)
     n = model.count(c)
     shared = {"flat": torch.zeros(n), "m": torch.zeros(n), "v": torch.zeros(n), "grads": torch.zeros(a.processes, n)}
@@ -328,7 +355,9 @@ def main():
     shared = {k: t.share_memory_() if a.device == "cpu" else t.to(a.device) for k, t in shared.items()}
     shared["numbers"] = torch.zeros(80, dtype=torch.float64).share_memory_()
     shared["start"] = torch.tensor(start, dtype=torch.float64)
-    if a.processes == 1:
+    if documents:
+        gpu.work(a, shared, documents)
+    elif a.processes == 1:
         work(0, a, shared, threading.Barrier(1))
     else:
         mp.spawn(work, (a, shared, mp.get_context("spawn").Barrier(a.processes)), nprocs=a.processes)
