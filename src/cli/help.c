@@ -204,7 +204,7 @@ static const nct_topic topics[] = {
      "                    the list), window=N (positions it looks back), residual_scale=X and logit_scale=X (of an EAGLE\n"
      "                    head, unless as trained), width=N (guesses after a token, with --spec N)\n"
      "\n"
-     "  noctule run --draft models/drafts/pipistrelle-6m-eagle --stats \"It was a dark night and\"\n"
+     "  noctule run --draft models/drafts/pipistrelle-8m-eagle --stats \"It was a dark night and\"\n"
      "  noctule bench spec -m 8b.nct --draft eagle\n"},
     {"numa", "where weights lie: memory nodes and huge pages",
      "--numa, on machines with several memory nodes (noctule doctor counts them). Answers are the same "

@@ -48,15 +48,16 @@ exits 0; says " of "
 holds "a line a token" test "$(wc -l <err)" -eq 6
 
 # ---- samples: each is what its number says, and the first is what one answer would be
-run run --temp 1 --seed 5 -n 8 Hello </dev/null
+story="Tell me a story about a bat."
+run run --temp 1 --seed 5 -n 16 "$story" </dev/null
 cp out one
-run run --temp 1 --seed 5 -n 8 --samples 3 --format jsonl Hello </dev/null
+run run --temp 1 --seed 5 -n 16 --samples 3 --format jsonl "$story" </dev/null
 exits 0; silent
 holds "three answers" test "$(wc -l <out)" -eq 3
 prints '"sample":0'; prints '"sample":2'
 holds "that differ" sh -c 'test "$(sed "s/.*\"token_ids\"//; s/,\"sample.*//" out | sort -u | wc -l)" -eq 3'
 holds "over one prefill" sh -c 'tail -n 1 out | grep -Eq "\"cached\":[1-9]"'
-run run --temp 1 --seed 5 -n 8 --samples 2 Hello </dev/null
+run run --temp 1 --seed 5 -n 16 --samples 2 "$story" </dev/null
 head -c "$(wc -c <one)" out >a
 same a one "the first sample is the answer without --samples"
 run run --samples 2 --session a Hello </dev/null

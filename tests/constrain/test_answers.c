@@ -6,7 +6,7 @@
 #include "support/model.h"
 #include "support/support.h"
 
-#define SHIPPED NCT_MODELS_DIR "/pipistrelle-6m"
+#define SHIPPED NCT_MODELS_DIR "/pipistrelle-8m"
 
 typedef struct asker {
     nct_test_model model;

@@ -4,7 +4,7 @@
 #include "constrain/constraint.h"
 #include "support/support.h"
 
-#define SHIPPED NCT_MODELS_DIR "/pipistrelle-6m"
+#define SHIPPED NCT_MODELS_DIR "/pipistrelle-8m"
 
 typedef struct fixture {
     nct_vocab *vocab;
