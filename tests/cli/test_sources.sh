@@ -146,8 +146,8 @@ for s in got: # a token a letter: blocks to lines by spelling the prompt
     r = max(ranges, key=lambda r: -abs(sum(count[b] for b in range(r[0], r[1] + 1)) / total - s["share"]))
     spelled = "".join(map(spell, prompt["pieces"][block * r[0]:block * (r[1] + 1)]))
     first, last = s["lines"]
-    inside = spelled.split("\n")[1:-1] # whole lines
-    assert inside == lines[first:last - 1], (inside, first, last)
+    inside = spelled.split("\n")[1:-1] # whole lines; where the blocks end with a line, the last one too
+    assert inside == lines[first:last - (not spelled.endswith("\n"))], (inside, first, last)
 END
 }
 if command -v python3 >/dev/null 2>&1; then
