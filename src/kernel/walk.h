@@ -49,6 +49,16 @@ void nct_walk_attend(const nct_walk *walk, const nct_attend_job *job);
 void nct_walk_dots(const nct_walk *walk, nct_kv_type k_type, const void *k, size_t lanes, size_t n_lanes,
                    const void *next, const uint8_t *q, size_t n_heads, size_t d, float *s, size_t s_stride);
 
+/** Fetches the tile's part of n_bytes at `next`, unless that is NULL, and returns what lies `step` bytes further. */
+static inline __attribute__((always_inline)) const uint8_t *nct_fetch(const nct_tile *t, const uint8_t *next,
+                                                                      size_t step, const size_t n_bytes) {
+    if (!next)
+        return NULL;
+    for (size_t i = 64 * t->part; i < n_bytes; i += 64 * t->parts)
+        __builtin_prefetch(next + i);
+    return next + step;
+}
+
 /** attend_merge for a rung's exponential and its total = total * a + part * b, each product and sum rounded. */
 static inline __attribute__((always_inline)) void
 nct_merge_with(float (*exponential)(float x),

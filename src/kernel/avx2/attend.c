@@ -26,15 +26,6 @@ NCT_INLINE __m256 columns8(const nct_form form, const uint8_t *at, size_t part, 
                                     : _mm256_slli_epi32(v, 16));
 }
 
-/* Fetches the tile's part of `wanted` bytes at `next`, unless that is NULL, and returns what lies `step` bytes further. */
-NCT_INLINE const uint8_t *fetch(const nct_tile *t, const uint8_t *next, size_t step, size_t wanted) {
-    if (!next)
-        return NULL;
-    for (size_t i = 64 * t->part; i < wanted; i += 64 * t->parts)
-        _mm_prefetch((const char *)next + i, _MM_HINT_T0);
-    return next + step;
-}
-
 NCT_INLINE void product(const nct_form form, const int n_vectors, const float *const a[NCT_TILE],
                         const uint8_t *b, size_t stride, size_t n, bool more, float *const c[NCT_TILE],
                         const bool whole, size_t n_out, const nct_tile *t, const uint8_t *next,
@@ -54,7 +45,7 @@ NCT_INLINE void product(const nct_form form, const int n_vectors, const float *c
         }
     }
     for (size_t i = 0; i < n; i += nested, b += stride) {
-        next = fetch(t, next, stride, wanted);
+        next = nct_fetch(t, next, stride, wanted);
         NCT_UNROLL
         for (size_t part = 0; part < nested; part++) {
             __m256 b0 = columns8(form, b, part, whole, n_out);
@@ -169,7 +160,7 @@ NCT_INLINE void add_products(const bool is_signed, const int size, const uint8_t
                              const nct_tile *t, const uint8_t *next, size_t wanted,
                              __m256i sum[NCT_TILE][2]) {
     for (size_t i = 0; i < n; i++, b += stride) {
-        next = fetch(t, next, stride, wanted);
+        next = nct_fetch(t, next, stride, wanted);
         NCT_UNROLL
         for (int odd = 0; odd < 2; odd++) {
             const fours codes = pairs(is_signed, odd, load_fours(b, whole, n_out));
@@ -218,7 +209,7 @@ NCT_INLINE void scores_q8(const int size, const bool wide, const nct_tile *t, co
         memcpy(&codes[v], t->q[v] + sizeof own[v], sizeof codes[v]);
         from[v] = t->q[v] + NCT_QUERY;
     }
-    fetch(t, t->next_k ? t->next_k + n_fours * stride : NULL, 0, (wide ? NCT_STEP : n) * sizeof *scale);
+    nct_fetch(t, t->next_k ? t->next_k + n_fours * stride : NULL, 0, (wide ? NCT_STEP : n) * sizeof *scale);
     for (size_t j = 0; j < (wide ? NCT_STEP : 1); j += COLUMNS) {
         __m256i sum[NCT_TILE][2];
         NCT_UNROLL
@@ -277,7 +268,7 @@ NCT_INLINE void mix_q8(const int size, const nct_tile *t, const void *v, size_t 
     _Alignas(64) int16_t rounded[NCT_TILE][NCT_STEP];
     const uint8_t *from[NCT_TILE];
     float gain[NCT_TILE];
-    fetch(t, t->next_v ? t->next_v + d * NCT_STEP : NULL, 0, NCT_STEP * sizeof *scale);
+    nct_fetch(t, t->next_v ? t->next_v + d * NCT_STEP : NULL, 0, NCT_STEP * sizeof *scale);
     NCT_UNROLL
     for (int a = 0; a < size; a++) {
         weigh(false, t, a, s[a], d);

@@ -74,16 +74,6 @@ NCT_INLINE void nct_store_acc(const int n, const int wide, const nct_tile *t, si
     }
 }
 
-/** Fetches the tile's part of n_bytes at `next`, unless that is NULL, and returns what lies `step` bytes further. */
-NCT_INLINE const uint8_t *nct_fetch(const nct_tile *t, const uint8_t *next, size_t step,
-                                    const size_t n_bytes) {
-    if (!next)
-        return NULL;
-    for (size_t i = 64 * t->part; i < n_bytes; i += 64 * t->parts)
-        _mm_prefetch((const char *)next + i, _MM_HINT_T0);
-    return next + step;
-}
-
 NCT_INLINE void nct_scale_vector(float *x, float s, size_t n) {
     for (size_t i = 0; i < n; i += NCT_ZMM)
         _mm512_store_ps(x + i, _mm512_mul_ps(_mm512_load_ps(x + i), _mm512_set1_ps(s)));
