@@ -22,6 +22,11 @@ MASK, HEAVY, ID = 0x8000, 0x4000, 0x1FFF
 WEIGHT = 6
 
 
+def load(run, name):
+    """The rows of a source in the folder of a run, mapped."""
+    return np.load(os.path.join(run, name + ".npy"), mmap_mode="r")
+
+
 def rows_of_book(sp, text):
     lines = text.strip("\n").split("\n")
     newline = sp.piece_to_id("\n")

@@ -20,10 +20,15 @@ from data import ID
 AHEAD = 24  # steps whose documents are made before they are asked for
 
 
+def losses(h, w, target, weight):
+    """h [batch, T, width]: what each target counts times its loss [batch, T], of plain operations that torch.compile joins"""
+    logits = F.linear(h, w["embed"]).flatten(0, 1).float()
+    return F.cross_entropy(logits, target.flatten(), reduction="none").view(weight.shape) * weight
+
+
 def loss_sum(c, w, ids, target, weight, tables):
-    """As model.loss_sum, of plain operations that torch.compile joins."""
-    logits = F.linear(model.hidden(c, w, ids, tables=tables), w["embed"]).flatten(0, 1).float()
-    return (F.cross_entropy(logits, target.flatten(), reduction="none") * weight.flatten()).sum()
+    """As model.loss_sum."""
+    return losses(model.hidden(c, w, ids, tables=tables), w, target, weight).sum()
 
 
 # ---------------------------------------------------------------- rows
@@ -146,8 +151,7 @@ class Documents:
         at = slots.flatten()[:, None] * sparse.WINDOW + torch.arange(sparse.WINDOW, device=device)
         h = model.hidden(c, w, windows & ID, positions=at, attention=keep)[:, :-1]
         target, weight = model.targets(windows)
-        logits = F.linear(h, w["embed"]).flatten(0, 1).float()
-        text = (F.cross_entropy(logits, target.flatten(), reduction="none") * weight.flatten()).sum(), weight.sum()
+        text = losses(h, w, target, weight).sum(), weight.sum()
 
         def attention(layer, q, k, v):
             whole = []
@@ -162,9 +166,7 @@ class Documents:
         h = model.hidden(c, w, row[:, :-1] & ID, attention=attention,
                          positions=torch.arange(sparse.END, device=device) + n * sparse.WINDOW)
         target, weight = model.targets(row)
-        logits = F.linear(h, w["embed"]).flatten(0, 1).float()
-        found = (F.cross_entropy(logits, target.flatten(), reduction="none").view(weight.shape) * weight).sum(1)
-        found = (found / weight.sum(1).clamp_min(1)).mean()
+        found = (losses(h, w, target, weight).sum(1) / weight.sum(1).clamp_min(1)).mean()
         missed = torch.cat(lost, 1).sort(1)[0][:, :2].mean() if lost else torch.zeros((), device=device)
         return found, missed, text
 
@@ -241,22 +243,19 @@ def work(a, shared, documents):
             for k, t in half.items():
                 t.copy_(now[k])
                 t.grad = None
-        losses, due = ["", ""], step % a.valid_every == 0 or done >= 1
+        lr = a.lr * min(1, (step + 1) / a.warmup) * (1 - min(done, 1) * (1 - a.last))
+        shown, due = ["", ""], step % a.valid_every == 0 or done >= 1
         if due:
             with torch.no_grad():
                 for kind, some in enumerate(valid):
                     total = n = 0
                     for part in some.split(16):
-                        target, weight = model.targets(part)
-                        weight = (weight > kind).float()  # of tasks the answers alone
-                        at = torch.arange(part.shape[1] - 1, device=device)
-                        total += float(loss_sum(c, half, part[:, :-1] & ID, target, weight, model.rope_tables(c, at)))
-                        n += float(weight.sum())
-                    losses[kind] = "%.4f" % (total / n)
+                        only = (model.targets(part)[1] > kind).float()  # of tasks the answers alone
+                        total, n = total + float(model.loss_sum(c, half, part, only=only)), n + float(only.sum())
+                    shown[kind] = "%.4f" % (total / n)
         if due or step % a.log_every == 0:
             now, mean = time.time(), sums / sums[3].clamp_min(1)
-            lr = a.lr * min(1, (step + 1) / a.warmup) * (1 - min(done, 1) * (1 - a.last))
-            writer.writerow([step, tokens, int(now - began), "%.6f" % lr, "%.4f" % mean[0]] + losses +
+            writer.writerow([step, tokens, int(now - began), "%.6f" % lr, "%.4f" % mean[0]] + shown +
                             ["%.4f" % mean[1] if done >= a.sparse_from else "", int((tokens - last_tokens) / (now - last_log)),
                              "%.4f" % mean[2] if done >= a.sparse_from else ""])
             log.flush()
@@ -281,7 +280,6 @@ def work(a, shared, documents):
             loss, n = loss + text, n + n_text
         loss = loss / n.clamp_min(1)
         (loss + a.sparse_weight * found + a.choice_weight * missed).backward()
-        lr = a.lr * min(1, (step + 1) / a.warmup) * (1 - done * (1 - a.last))
         step += 1
         tokens += a.batch * 512
         with torch.no_grad():

@@ -30,7 +30,7 @@ import re
 import numpy as np
 
 import tokenizer
-from data import HEAVY, LENGTH, MASK
+from data import HEAVY, LENGTH, MASK, load
 
 BEGINNING = 6    # tokens of a long answer
 HELD_BACK = 300  # stories at the end of the second sample, for measuring
@@ -479,8 +479,7 @@ CHUNK = 500  # rows made with one seed
 def some_tasks(job):
     """-> rows that are a task, and as many whose halves are"""
     vocab, run, seed, n = job
-    load = lambda name: np.load(os.path.join(run, name + ".npy"), mmap_mode="r")
-    tasks = Tasks(tokenizer.load(vocab), load("train"), load("chinese"), np.random.RandomState(seed))
+    tasks = Tasks(tokenizer.load(vocab), load(run, "train"), load(run, "chinese"), np.random.RandomState(seed))
     zero = np.zeros(1, np.uint16)  # the last token of a row is but a target
     return (np.stack([np.concatenate([tasks.row(LENGTH), zero]) for _ in range(n)]),
             np.stack([np.concatenate([tasks.row(LENGTH // 2), tasks.row(LENGTH // 2), zero]) for _ in range(n)]))
@@ -500,8 +499,7 @@ def main():
     made["instruct"] = instruct(sp, a.text, rng)
     for name, rows in made.items():
         np.save(os.path.join(a.run, name + ".npy"), rows)
-    load = lambda name: np.load(os.path.join(a.run, name + ".npy"), mmap_mode="r")
-    made["again"] = again(Tasks(sp, load("train"), load("chinese"), rng), a.task_rows // 4)
+    made["again"] = again(Tasks(sp, load(a.run, "train"), load(a.run, "chinese"), rng), a.task_rows // 4)
     np.save(os.path.join(a.run, "again.npy"), made["again"])
     with multiprocessing.Pool() as pool:
         parts = pool.map(some_tasks, [(a.vocab, a.run, a.seed + 1 + i, min(CHUNK, a.task_rows - i))

@@ -12,6 +12,7 @@ import torch.nn.functional as F
 
 from data import HEAVY, ID, MASK, WEIGHT
 
+
 def fast_type():
     """bfloat16, or float32 where bfloat16 would be made of other instructions, many times slower"""
     if torch.cuda.is_available():

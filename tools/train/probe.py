@@ -17,7 +17,7 @@ import torch
 import mix
 import model
 import tokenizer
-from data import ID
+from data import ID, load
 
 AGAIN = 100
 
@@ -62,12 +62,11 @@ def main():
     torch.set_num_threads(1)
     state = torch.load(a.state or os.path.join(a.run, "state.pt"), map_location="cpu")
     c, w = state["config"], model.Weights(state["config"], state["flat"]).at
-    load = lambda name: np.load(os.path.join(a.run, name + ".npy"), mmap_mode="r")
     print("step %d, %d tokens" % (state["step"], state["tokens"]))
     with torch.no_grad():
-        heads(c, w, torch.from_numpy(load("valid")[::300][:6].astype(np.int64)) & ID)
+        heads(c, w, torch.from_numpy(load(a.run, "valid")[::300][:6].astype(np.int64)) & ID)
         sp = tokenizer.load(os.path.join(a.run, "vocab"))
-        answers(c, w, mix.Tasks(sp, load("train"), load("chinese"), np.random.RandomState(77)), a.length)
+        answers(c, w, mix.Tasks(sp, load(a.run, "train"), load(a.run, "chinese"), np.random.RandomState(77)), a.length)
 
 
 if __name__ == "__main__":

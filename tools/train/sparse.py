@@ -18,7 +18,7 @@ import torch.nn.functional as F
 import mix
 import model
 import tokenizer
-from data import HEAVY, ID, MASK
+from data import HEAVY, ID, MASK, load
 
 WINDOW = 1024
 LONGEST = 32              # windows of a document
@@ -130,8 +130,8 @@ class Writer:
     documents it is, and the step."""
 
     def __init__(self, a):
-        load = lambda n: np.load(os.path.join(a.run, n + ".npy"), mmap_mode="r")
-        self.a, self.tasks = a, mix.Tasks(tokenizer.load(os.path.join(a.run, "vocab")), load("train"), load("chinese"), np.random)
+        vocab = tokenizer.load(os.path.join(a.run, "vocab"))
+        self.a, self.tasks = a, mix.Tasks(vocab, load(a.run, "train"), load(a.run, "chinese"), np.random)
 
     def head(self, number, nth):
         """How a document begins, and of what its facts are made. All of a step are equally long."""

@@ -26,6 +26,7 @@ import torch
 import torch.multiprocessing as mp
 
 import checkpoint
+import data
 import gptq
 import model
 import sparse
@@ -91,7 +92,7 @@ class Batches:
         self.nth = np.zeros(len(self.which), np.int64)
         for i in range(len(p)):
             self.nth[self.which == i] = np.arange((self.which == i).sum())
-        self.rows, self.orders = {n: load(a, n) for n in self.names + ["short"] * ("tasks" in shares)}, {}
+        self.rows, self.orders = {n: data.load(a.run, n) for n in self.names + ["short"] * ("tasks" in shares)}, {}
         if "tasks" in shares:
             self.rows["tasks"] = self.rows["tasks"][:-HELD_OUT]
 
@@ -127,10 +128,6 @@ class Batches:
         return torch.from_numpy(np.array(rows, np.int64)), torch.from_numpy(self.positions(step, len(rows), len(rows[0]) - 1))
 
 
-def load(a, name):
-    return np.load(os.path.join(a.run, name + ".npy"), mmap_mode="r")
-
-
 class Stages:
     """Which batches a part of the run has."""
 
@@ -145,7 +142,7 @@ class Stages:
 def validation(a):
     """-> rows of books, of tasks, each as many for every process"""
     return [rows[np.linspace(0, len(rows) - 1, a.valid_rows * a.processes).astype(int)]
-            for rows in (load(a, "valid"), load(a, "tasks")[-HELD_OUT:])]
+            for rows in (data.load(a.run, "valid"), data.load(a.run, "tasks")[-HELD_OUT:])]
 
 
 def orthogonal(g, steps=5):
