@@ -4,7 +4,8 @@
  *   kblocks [-t THREADS] [-i RUNG] [-n REPEATS] [-d DEPTH] [-k KIND] [-m MODEL] [-r ROWS] [-l LAYERS] [-c LIKENESS] [-p PAGES]
  *
  * KIND: f32, f16, bf16, q8; MODEL: 0.5B, 8B; without them the 16-bit kind of the rung and q8, and both. Layers are
- * attended to in turn, so that single rows find nothing in the caches. LIKENESS, 0 to 1: of the queries of neighbouring
+ * attended to in turn, and between two of them as many bytes are read as a layer's weights have, so that single rows find
+ * nothing in the caches. LIKENESS, 0 to 1: of the queries of neighbouring
  * rows, and so of what they choose; 0 is what made-up weights do, and the worst. PAGES: auto, on or off: huge pages of
  * the cache, as of -X hugepages. Figures are microseconds a row, each the least of the repeats, as other guests of a machine only make it
  * slower; choosing and blocks are of each thread. */
@@ -25,16 +26,16 @@ enum { VECTORS = 4096, PROMPT = 512 };
 
 typedef struct model {
     const char *name;
-    size_t n_heads, n_kv_heads, d;
+    size_t n_heads, n_kv_heads, d, weight_mib; /* these of a layer */
 } model;
-static const model models[] = {{"0.5B", 16, 2, 64}, {"8B", 32, 2, 128}};
+static const model models[] = {{"0.5B", 16, 2, 64, 7}, {"8B", 32, 2, 128, 110}};
 
 typedef struct run {
     nct_exec exec;
     nct_cache cache;
     const model *m;
     float *vectors, *q, *out;
-    uint8_t *ready;
+    uint8_t *ready, *weights;
     size_t depth;
     double likeness;
 } run;
@@ -120,26 +121,42 @@ static void ready(run *r, size_t layer, size_t n) {
     }
 }
 
+enum { SLICES = 64 };
+
+static void read_slice(void *context, int task, int worker) {
+    (void)worker;
+    const run *r = context;
+    size_t n = (r->m->weight_mib << 20) / SLICES;
+    volatile uint64_t sum = nct_roofline_touch(r->weights + (size_t)task * n, n, 0);
+    (void)sum;
+}
+
 static double lesser(double a, double b) { return a < b ? a : b; }
 
 static void time_rows(run *r, nct_sparse sparse, size_t n, int repeats, double ops_s, double read_s) {
     double us = INFINITY, chose = INFINITY, wall = INFINITY, blocks = INFINITY;
     size_t layers = r->cache.n_layers,
            row = nct_query_forms(r->cache.k_type) * r->m->n_heads * nct_query_bytes(r->m->d);
-    r->ready = room(layers * n * row);
-    for (size_t layer = 0; layer < layers; layer++)
-        ready(r, layer, n);
+    size_t n_sets = n == 1 ? (size_t)repeats + 1 : 1; /* single rows ask anew each time: blocks would be in the caches */
+    r->ready = room(n_sets * layers * n * row);
+    for (size_t i = 0; i < n_sets * layers; i++)
+        ready(r, i, n);
     for (int i = -1; i < repeats; i++) { /* the first one warms up */
         nct_attend_times times = {0};
         nct_attend_options options = {.sparse = sparse, .times = &times};
-        uint64_t began = nct_clock_ns();
-        for (size_t layer = 0; layer < layers; layer++)
+        uint64_t attended = 0;
+        for (size_t layer = 0; layer < layers; layer++) {
+            if (n == 1)
+                nct_pool_run(r->exec.pool, SLICES, read_slice, r);
+            uint64_t began = nct_clock_ns();
             nct_attend(&r->exec, &options, &r->cache, NULL, layer, &(nct_batch){.n = n, .first = r->depth},
-                       r->m->n_heads, r->ready + layer * n * row, r->out);
+                       r->m->n_heads, r->ready + ((size_t)(i + 1) % n_sets * layers + layer) * n * row, r->out);
+            attended += nct_clock_ns() - began;
+        }
         if (i < 0)
             continue;
         double calls = (double)layers * (double)n * (double)nct_pool_size(r->exec.pool);
-        wall = lesser(wall, (double)(nct_clock_ns() - began) / 1e3 / (double)layers / (double)n);
+        wall = lesser(wall, (double)attended / 1e3 / (double)layers / (double)n);
         us = lesser(us, (double)times.all_ns / 1e3 / calls);
         chose = lesser(chose, (double)times.choosing_ns / 1e3 / calls);
         blocks = lesser(blocks, (double)(times.all_ns - times.choosing_ns) / 1e3 / calls);
@@ -159,7 +176,7 @@ static void time_rows(run *r, nct_sparse sparse, size_t n, int repeats, double o
 
 int main(int argc, char **argv) {
     const char *rung = NULL, *only_kind = NULL, *only_model = NULL;
-    size_t n_layers = 8, only_rows = 0;
+    size_t n_layers = 24, only_rows = 0;
     int n_threads = nct_cpu_usable(), repeats = 5;
     nct_huge_pages huge = NCT_HUGE_AUTO;
     run r = {.depth = (size_t)128 << 10};
@@ -227,6 +244,8 @@ int main(int argc, char **argv) {
     r.out = room((size_t)PROMPT * 32 * 128 * sizeof(float));
     r.q = room((size_t)PROMPT * 32 * 128 * sizeof(float));
     r.vectors = room((size_t)VECTORS * 128 * sizeof(float));
+    r.weights = room((size_t)128 << 20);
+    memset(r.weights, 1, (size_t)128 << 20);
     for (size_t i = 0; i < (size_t)VECTORS * 128; i++)
         r.vectors[i] = noise((uint64_t)1 << 40 | i);
     const char *name = NULL;
@@ -257,7 +276,7 @@ int main(int argc, char **argv) {
             nct_arena_close(&arena);
             nct_cache_close(&r.cache);
         }
-    nct_free(r.out), nct_free(r.q), nct_free(r.vectors);
+    nct_free(r.out), nct_free(r.q), nct_free(r.vectors), nct_free(r.weights);
     nct_pool_close(r.exec.pool);
     return 0;
 }

@@ -7,11 +7,11 @@
 #include "base/clock.h"
 
 enum {
-    FEW_ROWS = 64, /* up to here segments are shared out between threads, beyond it tiles of rows; no tree
-                           has more */
+    FEW_ROWS = 64, /* up to here segments are shared out between threads where heads do not come out even, beyond it
+                      tiles of rows; no tree has more */
     ROWS_IN_WAVE = 128, /* rows x segments whose results are held before they are merged */
     TILE = 8,           /* rows of a tile .. */
-    TILE_MAX = 32, /* .. where rows choose up to so many: blocks that several of them chose are read once */
+    TILE_MAX = 64, /* .. where rows choose up to so many: blocks that several of them chose are read once */
     TASKS = 4,     /* tiles that every thread gets, at least, before tiles become larger */
 };
 
@@ -118,7 +118,7 @@ static void see(const struct attending *k, size_t kv_head, size_t row, uint8_t *
 typedef void pass_fn(const nct_selecting *k, const nct_selection *row, size_t span, void *scratch);
 
 /* Runs the steps on the desk for rows row .. row + n_rows - 1, on top of total. */
-static void run(const struct attending *k, const struct desk *b, size_t n_steps, const nct_step *after,
+static void run(const struct attending *k, const struct desk *b, size_t n_steps, size_t n_after,
                 size_t kv_head, size_t row, size_t n_rows, float *total) {
     size_t heads = n_rows * k->group;
     k->exec->kernels->attend(&(nct_attend_job){.k_type = k->cache->k_type,
@@ -126,7 +126,7 @@ static void run(const struct attending *k, const struct desk *b, size_t n_steps,
                                                .step = b->step,
                                                .mask = b->mask,
                                                .n_steps = n_steps,
-                                               .after = after,
+                                               .n_after = n_after,
                                                .q = queries(k, kv_head, row),
                                                .q_stride = k->row_bytes,
                                                .n_rows = n_rows,
@@ -241,22 +241,21 @@ static uint64_t lanes_of(const struct attending *k, size_t kv_head, size_t row, 
                        : causal_lanes(block, nct_batch_position(k->batch, row));
 }
 
-/* Puts a block on the desk for the rows that are waiting for it, from number n of its steps on: once for all, or
- * where they see it differently once for each branch. */
-static size_t put_block(const struct attending *k, size_t kv_head, size_t block, bool *waiting,
-                        const struct desk *b, size_t n) {
-    size_t n_rows = k->batch->n;
+/* Puts a block on the desk, from number n of its steps on: once for all rows row .. row + n_rows - 1, or where they see it
+ * differently once for each branch. lanes [n_rows], 0 for rows that it is not for, is spent. */
+static size_t put_block(const struct attending *k, size_t kv_head, size_t block, size_t row, size_t n_rows,
+                        uint64_t *lanes, const struct desk *b, size_t n) {
     for (size_t t = 0; t < n_rows; t++) {
-        if (!waiting[t])
+        if (!lanes[t])
             continue;
         uint64_t *mask = b->mask + n * n_rows;
-        size_t where = place(k, t, block);
+        size_t where = place(k, row + t, block);
         for (size_t i = 0; i < n_rows; i++) {
-            bool here = waiting[i] && place(k, i, block) == where;
-            mask[i] = here ? lanes_of(k, kv_head, i, block) : 0;
-            waiting[i] = waiting[i] && !here;
+            bool here = place(k, row + i, block) == where;
+            mask[i] = here ? lanes[i] : 0;
+            lanes[i] = here ? 0 : lanes[i];
         }
-        b->step[n++] = block_at(k, kv_head, t, block);
+        b->step[n++] = block_at(k, kv_head, row + t, block);
     }
     return n;
 }
@@ -274,26 +273,27 @@ static size_t gather(const struct attending *k, size_t kv_head, size_t segment, 
         }
         if (next == SIZE_MAX)
             return n;
-        bool waiting[FEW_ROWS];
+        uint64_t lanes[FEW_ROWS];
         for (size_t t = 0; t < n_rows; t++) {
-            waiting[t] = at[t] < end && step_seen(k, kv_head, t, at[t]) == next;
-            at[t] += waiting[t];
+            bool here = at[t] < end && step_seen(k, kv_head, t, at[t]) == next;
+            lanes[t] = here ? lanes_of(k, kv_head, t, next) : 0;
+            at[t] += here;
         }
-        n = put_block(k, kv_head, next, waiting, b, n);
+        n = put_block(k, kv_head, next, 0, n_rows, lanes, b, n);
     }
 }
 
-/* The first step of the task that this thread is likely to take next, which another thread may have taken: then what
- * was fetched is of no use, and does no harm. */
-static const nct_step *step_after(const struct attending *k, int task, nct_step *step) {
-    size_t next = (size_t)task + (size_t)nct_pool_size(k->exec->pool), kv_head = next / k->n_segments;
-    if (kv_head >= k->cache->n_kv_heads)
-        return NULL;
-    size_t block = step_seen(k, kv_head, 0, (k->first_segment + next % k->n_segments) * NCT_SEGMENT_STEPS);
-    if (block == SIZE_MAX)
-        return NULL;
-    *step = block_at(k, kv_head, 0, block);
-    return step;
+/* Puts the first steps of the task that this thread is likely to take next behind its own; another thread may have taken
+ * it: then what was fetched is of no use, and does no harm. */
+static size_t put_after(const struct attending *k, int task, const struct desk *b, size_t n_steps) {
+    size_t next = (size_t)task + (size_t)nct_pool_size(k->exec->pool), kv_head = next / k->n_segments, n = 0;
+    for (; kv_head < k->cache->n_kv_heads && n < NCT_STEPS_AHEAD; n++) {
+        size_t block = step_seen(k, kv_head, 0, (k->first_segment + next % k->n_segments) * NCT_SEGMENT_STEPS + n);
+        if (block == SIZE_MAX)
+            break;
+        b->step[n_steps + n] = block_at(k, kv_head, 0, block);
+    }
+    return n;
 }
 
 static void few_rows_segment(void *context, int task, int worker) {
@@ -303,9 +303,8 @@ static void few_rows_segment(void *context, int task, int worker) {
     float *result = k->partial + (size_t)task * k->partial_floats;
     memset(result, 0, 2 * k->batch->n * k->group * sizeof *result); /* nothing yet */
     size_t n_steps = gather(k, kv_head, segment, b);
-    nct_step after;
     if (n_steps)
-        run(k, b, n_steps, step_after(k, task, &after), kv_head, 0, k->batch->n, result);
+        run(k, b, n_steps, put_after(k, task, b, n_steps), kv_head, 0, k->batch->n, result);
 }
 
 /* Merges a wave's segments of one vector; after the last wave its total is the result. */
@@ -359,92 +358,130 @@ static void few_rows(struct attending *k) {
 
 /* ------------------------------------------------------------------ many rows: tiles in parallel */
 
+/* Rows of a tile, or of a part of one, and their head. */
+struct tile {
+    size_t kv_head, row, n;
+    size_t end; /* one past the last position */
+};
+
+static struct tile tile_of(const struct attending *k, size_t task) {
+    /* the last tiles see most: they go first, so that no thread begins a long one at the end */
+    size_t n_tiles = (k->batch->n + k->tile - 1) / k->tile, row = (n_tiles - 1 - task % n_tiles) * k->tile,
+           left = k->batch->n - row, n = left < k->tile ? left : k->tile;
+    return (struct tile){.kv_head = task / n_tiles,
+                         .row = row,
+                         .n = n,
+                         .end = k->branches ? nct_batch_end(k->batch) : k->batch->first + row + n};
+}
+
 /* Runs one pass of the selections of a tile's rows: all rows of a span, whose compressed keys stay at hand. */
-static void tile_pass(const struct attending *k, size_t kv_head, size_t row, size_t n,
-                      const struct desk *desk, pass_fn *pass) {
-    nct_selecting where = selecting(k, kv_head);
-    for (size_t span = 0; span <= (k->batch->first + row + n - 1) / NCT_SPAN; span++)
-        for (size_t t = 0; t < n; t++) {
-            nct_selection what = selection(k, kv_head, row + t, desk->rooms + t * desk->room_bytes);
-            if (chooses(k, row + t) && span < nct_selection_spans(&what))
+static void tile_pass(const struct attending *k, const struct tile *tile, const struct desk *desk, pass_fn *pass) {
+    nct_selecting where = selecting(k, tile->kv_head);
+    for (size_t span = 0; span <= (tile->end - 1) / NCT_SPAN; span++)
+        for (size_t t = 0; t < tile->n; t++) {
+            nct_selection what = selection(k, tile->kv_head, tile->row + t, desk->rooms + t * desk->room_bytes);
+            if (chooses(k, tile->row + t) && span < nct_selection_spans(&what))
                 pass(&where, &what, span, desk->choosing);
         }
 }
 
-static void tile_merge(const struct attending *k, size_t kv_head, size_t row, size_t n, const struct desk *desk) {
-    nct_selecting where = selecting(k, kv_head);
-    for (size_t t = 0; t < n; t++) {
-        nct_selection what = selection(k, kv_head, row + t, desk->rooms + t * desk->room_bytes);
-        if (chooses(k, row + t))
+static void tile_merge(const struct attending *k, const struct tile *tile, const struct desk *desk) {
+    nct_selecting where = selecting(k, tile->kv_head);
+    for (size_t t = 0; t < tile->n; t++) {
+        nct_selection what = selection(k, tile->kv_head, tile->row + t, desk->rooms + t * desk->room_bytes);
+        if (chooses(k, tile->row + t))
             nct_select_merge(&where, &what);
     }
+}
+
+static void tile_choose(const struct attending *k, const struct tile *tile, const struct desk *b) {
+    tile_pass(k, tile, b, nct_select_normalise);
+    tile_merge(k, tile, b);
+    tile_pass(k, tile, b, nct_select_score);
+    for (size_t t = 0; t < tile->n; t++)
+        see(k, tile->kv_head, tile->row + t, b->rooms + t * b->room_bytes, b->lanes + t * k->n_steps);
+}
+
+/* Puts what a tile's rows see on the desk; returns the number of steps. */
+static size_t tile_put(const struct attending *k, const struct tile *tile, const struct desk *b) {
+    size_t n_steps = 0, own = k->branches ? nct_branches_block(k->branches) : SIZE_MAX; /* blocks of branches from here on */
+    for (size_t s = 0; s <= (tile->end - 1) / NCT_STEP; s++) {
+        uint64_t any = 0, *mask = b->mask + n_steps * tile->n, lanes[FEW_ROWS];
+        for (size_t t = 0; t < tile->n; t++)
+            any |= mask[t] = k->choosing ? b->lanes[t * k->n_steps + s]
+                                         : causal_lanes(s, nct_batch_position(k->batch, tile->row + t));
+        if (!any)
+            continue;
+        if (s >= own) {
+            memcpy(lanes, mask, tile->n * sizeof *lanes);
+            n_steps = put_block(k, tile->kv_head, s, tile->row, tile->n, lanes, b, n_steps);
+        } else {
+            b->step[n_steps++] = nct_cache_step(k->cache, k->layer, tile->kv_head, s);
+        }
+    }
+    return n_steps;
 }
 
 static void many_rows_tile(void *context, int task, int worker) {
     const struct attending *k = context;
     struct desk *b = &k->desk[worker];
     uint64_t began = now(k);
-    size_t d = k->cache->head_dim;
-    /* the last tiles see most: they go first, so that no thread begins a long one at the end */
-    size_t n_tiles = (k->batch->n + k->tile - 1) / k->tile, tile = n_tiles - 1 - (size_t)task % n_tiles,
-           kv_head = (size_t)task / n_tiles;
-    size_t row = tile * k->tile, n = k->batch->n - row < k->tile ? k->batch->n - row : k->tile,
-           heads = n * k->group, n_steps = 0;
-    if (k->choosing) {
-        tile_pass(k, kv_head, row, n, b, nct_select_normalise);
-        tile_merge(k, kv_head, row, n, b);
-        tile_pass(k, kv_head, row, n, b, nct_select_score);
-        for (size_t t = 0; t < n; t++)
-            see(k, kv_head, row + t, b->rooms + t * b->room_bytes, b->lanes + t * k->n_steps);
-    }
+    struct tile tile = tile_of(k, (size_t)task);
+    size_t heads = tile.n * k->group;
+    if (k->choosing)
+        tile_choose(k, &tile, b);
     uint64_t chosen = now(k);
-    for (size_t s = 0; s <= (k->batch->first + row + n - 1) / NCT_STEP; s++) {
-        uint64_t any = 0, *mask = b->mask + n_steps * n;
-        for (size_t t = 0; t < n; t++)
-            any |= mask[t] =
-                k->choosing ? b->lanes[t * k->n_steps + s] : causal_lanes(s, k->batch->first + row + t);
-        if (any)
-            b->step[n_steps++] = nct_cache_step(k->cache, k->layer, kv_head, s);
-    }
+    size_t n_steps = tile_put(k, &tile, b);
     nct_cache_asking asking = {0};
     for (size_t i = 0; k->asking && i < n_steps; i++)
         nct_cache_ask(k->cache, &asking, b->step[i]);
     nct_cache_ask_end(&asking);
     memset(b->total, 0, 2 * heads * sizeof *b->total);
-    run(k, b, n_steps, NULL, kv_head, row, n, b->total);
+    run(k, b, n_steps, 0, tile.kv_head, tile.row, tile.n, b->total);
     for (size_t v = 0; v < heads; v++)
-        write_out(k, kv_head, row + v / k->group, v % k->group, b->total[heads + v],
-                  b->total + 2 * heads + v * d);
+        write_out(k, tile.kv_head, tile.row + v / k->group, v % k->group, b->total[heads + v],
+                  b->total + 2 * heads + v * k->cache->head_dim);
     add_times(&b->times, now(k) - began, chosen - began);
 }
 
 /* ------------------------------------------------------------------ memory */
+
+static size_t most(size_t a, size_t b) { return a > b ? a : b; }
 
 /* What a batch of n rows that sees n_steps steps needs, per thread. */
 struct sizes {
     size_t steps, mask, scratch, total, lanes, choosing, rooms, room;
 };
 
+/* Whether threads get whole heads: few rows are one tile then, or two. Where heads come out even, threads need not wait
+ * for each other nor fetch each other's results, which takes as long as a quarter of one row's attention. */
+static bool whole_heads(const nct_cache *cache, size_t n_rows, int n_threads) {
+    return n_rows <= FEW_ROWS && cache->n_kv_heads % (size_t)n_threads == 0;
+}
+
 /* Rows of a tile of a batch: small where they attend to everything, as then all read the same, and where larger ones
  * would leave threads without work. */
 static size_t tile_rows(const nct_cache *cache, size_t n_rows, int n_threads, bool choosing) {
+    if (whole_heads(cache, n_rows, n_threads))
+        return n_rows <= TILE_MAX ? n_rows : (n_rows + 1) / 2;
     size_t tile = choosing ? TILE_MAX : TILE;
     while (tile > TILE && n_rows * cache->n_kv_heads < tile * TASKS * (size_t)n_threads)
         tile /= 2;
     return tile;
 }
 
-static struct sizes desk_sizes(const nct_attend_options *options, const nct_cache *cache, size_t n_rows,
+/* few: by segments. */
+static struct sizes desk_sizes(const nct_attend_options *options, const nct_cache *cache, bool few, size_t n_rows,
                                size_t tile, size_t n_steps, size_t group, bool choosing, bool tree) {
-    bool few = n_rows <= FEW_ROWS;
     struct sizes z = {0};
     size_t rows = few ? n_rows : tile, most = few ? NCT_SEGMENT_STEPS * (choosing ? n_rows : 1) : n_steps;
     if (few && !choosing)
         most++; /* two rows' segments are the same steps */
     z.steps = most < n_steps ? most : n_steps;
-    if (few && tree)
-        z.steps += 2 * n_rows; /* the last two, once for each branch */
+    if (tree)
+        z.steps += 2 * rows; /* the last two, once for each branch */
     z.mask = z.steps * rows;
+    z.steps += few ? NCT_STEPS_AHEAD : 0;
     z.scratch = nct_attend_scratch(rows, group, cache->head_dim);
     z.total = few ? 0 : total_floats(rows * group, cache->head_dim);
     z.lanes = few || !choosing ? 0 : tile * n_steps;
@@ -486,10 +523,9 @@ size_t nct_attend_scratch_bytes(const nct_attend_options *options, const nct_cac
            group = n_heads / cache->n_kv_heads;
     size_t n_steps = cache->limit / NCT_STEP + 1, threads = (size_t)n_threads;
     bool sparse = options->sparse.enabled;
-    struct sizes of_few = desk_sizes(options, cache, few, 0, n_steps, group, sparse, true);
-    struct sizes of_many =
-        desk_sizes(options, cache, FEW_ROWS + 1, tile_rows(cache, n_rows, n_threads, sparse), n_steps, group,
-                   sparse, false);
+    struct sizes of_few = desk_sizes(options, cache, true, few, 0, n_steps, group, sparse, true);
+    size_t tile = most(tile_rows(cache, n_rows, n_threads, sparse), few < TILE_MAX ? few : TILE_MAX);
+    struct sizes of_many = desk_sizes(options, cache, false, n_rows, tile, n_steps, group, sparse, true);
     /* a wave holds at most ROWS_IN_WAVE rows and segments, or one segment of the few rows */
     size_t few_bytes = threads * desk_bytes(&of_few) +
                        nct_arena_cost(ROWS_IN_WAVE * total_floats(n_heads, d), sizeof(float)) +
@@ -526,7 +562,7 @@ static struct attending attending(const nct_exec *exec, const nct_attend_part *p
                               .out = part->out,
                               .n_steps = last / NCT_STEP + 1,
                               .tile =
-                                  tile_rows(part->cache, part->batch->n, nct_pool_size(exec->pool), choosing),
+                                  tile_rows(part->cache, part->batch->n, nct_pool_used(exec->pool), choosing),
                               .choosing = choosing,
                               .asking = nct_cache_is_away(part->cache)};
 }
@@ -541,11 +577,12 @@ void nct_attend(const nct_exec *exec, const nct_attend_options *options, const n
     size_t mark = nct_arena_mark(exec->scratch);
     struct attending k =
         attending(exec, &(nct_attend_part){options, cache, batch, q, out}, branches, layer, n_heads);
-    struct sizes z = desk_sizes(options, cache, batch->n, k.tile, k.n_steps, k.group, k.choosing, branches);
+    bool few = batch->n <= FEW_ROWS && !whole_heads(cache, batch->n, nct_pool_used(exec->pool));
+    struct sizes z = desk_sizes(options, cache, few, batch->n, k.tile, k.n_steps, k.group, k.choosing, branches);
     if (k.asking)
         ask_ahead(&k);
     k.desk = take_desks(exec, &z);
-    if (batch->n <= FEW_ROWS)
+    if (few)
         few_rows(&k);
     else
         nct_pool_run(exec->pool, (int)count_tiles(&k), many_rows_tile, &k);
@@ -571,8 +608,6 @@ static void parts_tile(void *context, int task, int worker) {
     many_rows_tile(&parts->part[i], (int)at, worker);
 }
 
-static size_t most(size_t a, size_t b) { return a > b ? a : b; }
-
 void nct_attend_parts(const nct_exec *exec, const nct_attend_part *part, size_t n_parts, size_t layer,
                       size_t n_heads) {
     size_t mark = nct_arena_mark(exec->scratch), n_tiles = 0;
@@ -582,7 +617,7 @@ void nct_attend_parts(const nct_exec *exec, const nct_attend_part *part, size_t 
     assert(n_parts <= NCT_ATTEND_PARTS);
     for (size_t i = 0; i < n_parts; i++) {
         k[i] = attending(exec, &part[i], NULL, layer, n_heads);
-        struct sizes own = desk_sizes(k[i].options, k[i].cache, FEW_ROWS + 1, k[i].tile, k[i].n_steps,
+        struct sizes own = desk_sizes(k[i].options, k[i].cache, false, k[i].batch->n, k[i].tile, k[i].n_steps,
                                       k[i].group, k[i].choosing, false);
         z = (struct sizes){most(z.steps, own.steps), most(z.mask, own.mask),   most(z.scratch, own.scratch),
                            most(z.total, own.total), most(z.lanes, own.lanes), most(z.choosing, own.choosing),

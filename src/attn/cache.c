@@ -54,6 +54,14 @@ void nct_cache_close(nct_cache *cache) {
     *cache = (nct_cache){0};
 }
 
+/* Where the huge page ends that holds the end of the first n pages. It is committed as a whole, or the system would fill
+ * it with small ones. */
+static size_t huge_end(const nct_cache *c, size_t n) {
+    size_t bytes = n * c->page_bytes, all = c->n_pages * c->page_bytes, over = (uintptr_t)(c->pages + bytes) % NCT_HUGE_PAGE;
+    size_t end = bytes + (over ? NCT_HUGE_PAGE - over : 0);
+    return end < all ? end : all;
+}
+
 nct_status nct_cache_reserve(nct_cache *cache, size_t n, nct_error *err) {
     if (n > cache->limit)
         return nct_fail(err, NCT_E_CONTEXT, "%zu tokens do not fit a context of %zu", n, cache->limit);
@@ -65,8 +73,8 @@ nct_status nct_cache_reserve(nct_cache *cache, size_t n, nct_error *err) {
             NCT_TRY(cache->backing.provide(cache->backing.context, cache->n_committed, err));
         return NCT_OK;
     }
-    NCT_TRY(nct_pages_commit(cache->pages, cache->n_committed * cache->page_bytes,
-                             (pages - cache->n_committed) * cache->page_bytes, err));
+    size_t from = cache->n_committed * cache->page_bytes, end = huge_end(cache, pages);
+    NCT_TRY(nct_pages_commit(cache->pages, from, end - from, err));
     cache->n_committed = pages;
     return NCT_OK;
 }
@@ -93,7 +101,8 @@ void nct_cache_trim(nct_cache *cache, size_t n) {
     assert(n >= cache->length && !cache->backing.provide);
     if (pages >= cache->n_committed)
         return;
-    nct_pages_discard(cache->pages, pages * cache->page_bytes, (cache->n_committed - pages) * cache->page_bytes);
+    nct_pages_discard(cache->pages, pages * cache->page_bytes,
+                      huge_end(cache, cache->n_committed) - pages * cache->page_bytes);
     cache->n_committed = pages;
 }
 

@@ -64,22 +64,37 @@ static size_t windows_on_page(const nct_selecting *k, int level, size_t page, si
     return end > *first ? end - *first : 0;
 }
 
-/* Scores of windows first .. first + n - 1 of a page; those that end in a tree lie with the row's branch. Meanwhile the
- * next page's keys are fetched, which lie far from these, if they are below page_end. */
-static void page_scores(const nct_selecting *k, const nct_selection *row, int level, size_t page,
-                        size_t page_end, size_t first, size_t n, float *out, size_t stride) {
+/* Of windows first .. first + n - 1 of a page, how many lie in the cache; the rest end in a tree and lie with the row's
+ * branch. */
+static size_t cached_windows(const nct_selecting *k, int level, size_t first, size_t n) {
+    if (!k->branches)
+        return n;
+    size_t kept = nct_level_count(k->cache->level[level], k->branches->first);
+    return kept <= first ? 0 : kept - first < n ? kept - first : n;
+}
+
+/* The keys of a page to be fetched while those of `page` are looked at: they lie far from these, which is why the address
+ * of still later ones is found out meanwhile. NULL: none that the row sees. */
+static const void *next_keys(const nct_selecting *k, const nct_selection *row, int level, size_t page) {
+    enum { NEXT = 2, LATER = 6 };
     const nct_cache *c = k->cache;
-    const void *next = page + 1 < page_end && page + 1 < c->n_committed
-                           ? nct_cache_pooled(c, level, k->layer, k->kv_head, page + 1)
-                           : NULL;
-    size_t cached = n;
-    if (k->branches) {
-        size_t kept = nct_level_count(c->level[level], k->branches->first);
-        cached = kept <= first ? 0 : kept - first < n ? kept - first : n;
-    }
+    size_t n_pages = row->p / NCT_PAGE + 1;
+    if (n_pages > c->n_committed)
+        n_pages = c->n_committed;
+    if (page + LATER < n_pages)
+        __builtin_prefetch(nct_cache_pooled(c, level, k->layer, k->kv_head, page + LATER));
+    return page + NEXT < n_pages ? nct_cache_pooled(c, level, k->layer, k->kv_head, page + NEXT) : NULL;
+}
+
+/* Scores of windows first .. first + n - 1 of a page. */
+static void page_scores(const nct_selecting *k, const nct_selection *row, int level, size_t page, size_t first, size_t n,
+                        float *out, size_t stride) {
+    const nct_cache *c = k->cache;
+    size_t cached = cached_windows(k, level, first, n);
     if (cached)
         k->kernels->dots(nct_pooled_type(c->k_type), nct_cache_pooled(c, level, k->layer, k->kv_head, page),
-                         c->pooled_lanes[level], cached, next, row->q, k->group, c->head_dim, out, stride);
+                         c->pooled_lanes[level], cached, next_keys(k, row, level, page), row->q, k->group, c->head_dim,
+                         out, stride);
     if (cached < n)
         k->kernels->dots(nct_pooled_type(c->k_type), nct_branches_pooled(k->branches, level, k->kv_head, row->row, page),
                          k->branches->pooled_lanes[level], n - cached, NULL, row->q, k->group, c->head_dim,
@@ -101,7 +116,7 @@ void nct_select_normalise(const nct_selecting *k, const nct_selection *row, size
     for (size_t page = span * NCT_SPAN_PAGES; page < span_end(row, span); page++) {
         size_t count = windows_on_page(k, level, page, row->p, &first);
         if (count)
-            page_scores(k, row, level, page, span_end(row, span), first, count, score + n, stride);
+            page_scores(k, row, level, page, first, count, score + n, stride);
         n += count;
     }
     for (size_t h = 0; h < k->group; h++) {
@@ -129,13 +144,21 @@ void nct_select_merge(const nct_selecting *k, const nct_selection *row) {
 /* total[j] = sum over heads, ascending, of exp(score[h][j] - m[h]) / Z[h] over the visible fine keys. */
 void nct_select_score(const nct_selecting *k, const nct_selection *row, size_t span, void *scratch) {
     struct room room = room_of(k, row);
+    const nct_cache *c = k->cache;
     size_t stride = nct_pad16(windows_of_page(k->sparse->fine)), first;
     float *score = scratch;
     for (size_t page = span * NCT_SPAN_PAGES; page < span_end(row, span); page++) {
         size_t count = windows_on_page(k, 0, page, row->p, &first);
         if (!count)
             continue;
-        page_scores(k, row, 0, page, span_end(row, span), first, count, score, stride);
+        if (k->kernels->exp_dots && nct_pooled_type(c->k_type) == NCT_KV_Q8 &&
+            cached_windows(k, 0, first, count) == count) {
+            k->kernels->exp_dots(nct_cache_pooled(c, 0, k->layer, k->kv_head, page), c->pooled_lanes[0], count,
+                                 next_keys(k, row, 0, page), row->q, k->group, c->head_dim, room.top, room.sum,
+                                 room.total + first);
+            continue;
+        }
+        page_scores(k, row, 0, page, first, count, score, stride);
         k->kernels->exp_heads(score, stride, k->group, count, room.top, room.sum, accurate(k),
                               room.total + first);
     }

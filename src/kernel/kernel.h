@@ -132,6 +132,7 @@ typedef void nct_add_scaled_fn(float *x, const float *y, float scale, size_t n);
 enum {
     NCT_STEP = 64,         /* positions of one step: the grid on which a row reduces its keys */
     NCT_SEGMENT_STEPS = 8, /* steps that a row sees, from one merge to the next */
+    NCT_STEPS_AHEAD = 3,   /* how many steps before one its address is found out: steps lie anywhere */
     NCT_HEAD_DIM_MAX = 512,
 };
 
@@ -191,10 +192,9 @@ typedef void nct_query_fn(nct_kv_type k_type, const float *q, size_t n, size_t d
 /** Rows of query heads that all read one key-value head, and the steps they walk, ascending. */
 typedef struct nct_attend_job {
     nct_kv_type k_type, v_type;
-    const nct_step *step; /* [n_steps] */
+    const nct_step *step; /* [n_steps + n_after] */
     const uint64_t *mask; /* [n_steps][n_rows]: lanes that the row sees */
-    const nct_step *after; /* what is likely to be attended to next, to be fetched; or NULL */
-    size_t n_steps;
+    size_t n_steps, n_after; /* those behind are likely to be attended to next: to be fetched */
     const uint8_t *q; /* readied for k_type: row t's head h is at t * q_stride + h * nct_query_bytes(d) */
     size_t q_stride;
     size_t n_rows, n_heads, d;
@@ -247,6 +247,11 @@ typedef float nct_exp_sum_fn(const float *s, size_t n, float m, bool accurate);
 typedef void nct_exp_heads_fn(const float *s, size_t s_stride, size_t n_heads, size_t n, const float *m, const float *factor,
                               bool accurate, float *total);
 
+/** What exp_heads, not `accurate`, makes of the scores that dots gives for keys in Q8, in one and to the same bits: total
+ *  [n_lanes]; lanes a multiple of 16, and all keys finite. NULL where a rung has nothing better than these two. */
+typedef void nct_exp_dots_fn(const void *k, size_t lanes, size_t n_lanes, const void *next, const uint8_t *q, size_t n_heads,
+                             size_t d, const float *m, const float *factor, float *total);
+
 /** score[b] = the largest of the s + 1 values total[s b - 1 .. s b + s - 1], for b < n: total[-1] is one of them. Any of
  *  these where one is a NaN. */
 typedef void nct_window_max_fn(const float *total, size_t s, size_t n, float *score);
@@ -277,6 +282,7 @@ typedef struct nct_kernels {
     nct_max_fn *max;
     nct_exp_sum_fn *exp_sum;
     nct_exp_heads_fn *exp_heads;
+    nct_exp_dots_fn *exp_dots;
     nct_window_max_fn *window_max;
     nct_count_above_fn *count_above;
     nct_find_above_fn *find_above;

@@ -55,6 +55,14 @@ static void end_segment(const nct_walk *walk, const nct_attend_job *job, const s
     s->seen[row] = 0;
 }
 
+/* Fetches a step's first lines: what takes longest of the later ones is to find out where their page is. */
+static void touch(const nct_attend_job *job, size_t s) {
+    if (s >= job->n_steps + job->n_after)
+        return;
+    __builtin_prefetch(job->step[s].k);
+    __builtin_prefetch(job->step[s].v);
+}
+
 static void run_step(const nct_walk *walk, const nct_attend_job *job, const segments *own, size_t s) {
     const uint64_t *mask = job->mask + s * job->n_rows;
     size_t left = 0; /* vectors that see something of this step */
@@ -67,7 +75,8 @@ static void run_step(const nct_walk *walk, const nct_attend_job *job, const segm
     size = (left + size - 1) / size;
     _Alignas(64) float score[NCT_TILE][NCT_STEP];
     /* each tile fetches its part of the next step, which lies anywhere: all at once would be waited for */
-    const nct_step *next = s + 1 < job->n_steps ? &job->step[s + 1] : job->after;
+    const nct_step *next = s + 1 < job->n_steps + job->n_after ? &job->step[s + 1] : NULL;
+    touch(job, s + NCT_STEPS_AHEAD);
     nct_tile at = {
         .next_k = next ? next->k : NULL, .next_v = next ? next->v : NULL, .parts = (left + size - 1) / size};
     size_t n = 0;

@@ -112,6 +112,49 @@ static void test_exponentials__are_near_ref_and_stay_finite(void **state) {
     each_rung(check_exp);
 }
 
+/* In one as one after the other, to the bit, and nothing is written past the lanes. */
+static void check_exp_dots(const nct_kernels *ref, const nct_kernels *k) {
+    static const size_t heads[] = {1, 2, 3, 4, 5, 6, 7, 8, 9, 11, 16, 17}, widths[] = {2, 30, 64, 128, 75};
+    (void)ref;
+    if (!k->exp_dots)
+        return;
+    for (size_t a = 0; a < N_LANES; a++)
+        for (size_t b = 0; b < sizeof heads / sizeof *heads; b++) {
+            size_t n = lanes[a], n_heads = heads[b], d = widths[(a + 2 * b) % 5], stored = (n + 15) / 16 * 16 + 16 * (a % 2),
+                   vector = nct_query_bytes(d);
+            float *q = made_floats(n_heads * d), *key = made_floats(d), m[17], factor[17];
+            uint8_t *keys = made_room(nct_key_bytes(NCT_KV_Q8, d, stored), 1), *readied = made_room(n_heads, vector);
+            float *s = made_room(n_heads * n, sizeof *s), *apart = made_room(n, sizeof *apart),
+                  *total = made_room(n + 20, sizeof *total);
+            memset(keys, 0, nct_key_bytes(NCT_KV_Q8, d, stored));
+            for (size_t j = 0; j < n; j++) {
+                for (size_t i = 0; i < d; i++)
+                    key[i] = made_normal();
+                nct_key_put(NCT_KV_Q8, keys, stored, j, key, d);
+            }
+            for (size_t h = 0; h < n_heads; h++) {
+                m[h] = made_uniform();
+                factor[h] = 0.5f + (float)h;
+            }
+            m[0] -= 1000; /* far above what was the largest: kept finite */
+            k->query(NCT_KV_Q8, q, n_heads, d, readied);
+            k->dots(NCT_KV_Q8, keys, stored, n, NULL, readied, n_heads, d, s, n);
+            k->exp_heads(s, n, n_heads, n, m, factor, false, apart);
+            for (int next = 0; next < 2; next++) {
+                guard(total, n + 20);
+                k->exp_dots(keys, stored, n, next ? keys : NULL, readied, n_heads, d, m, factor, total);
+                assert_written("exp_dots", total, 1, n + 20, 0, n);
+                nct_test_same_bits("exp_dots", apart, total, n);
+            }
+            free(q), free(key), free(keys), free(readied), free(s), free(apart), free(total);
+        }
+}
+
+static void test_exp_dots__has_the_bits_of_dots_and_then_exponentials(void **state) {
+    (void)state;
+    each_rung(check_exp_dots);
+}
+
 /* Scores with ties, zeros and an infinity: what blocks without a window have. */
 static void make_scores(float *s, size_t n) {
     for (size_t j = 0; j < n; j++)
@@ -178,6 +221,7 @@ int main(void) {
         cmocka_unit_test(test_dots__are_near_ref_and_blind_to_neighbours),
         cmocka_unit_test(test_max__finds_the_largest_anywhere),
         cmocka_unit_test(test_exponentials__are_near_ref_and_stay_finite),
+        cmocka_unit_test(test_exp_dots__has_the_bits_of_dots_and_then_exponentials),
         cmocka_unit_test(test_window_max__is_of_a_block_and_the_window_before),
         cmocka_unit_test(test_above__counts_and_names_the_larger_ones),
     };

@@ -71,6 +71,98 @@ static void exp_heads(const float *s, size_t s_stride, size_t n_heads, size_t n,
         heads_of(s, s_stride, n_heads, n, m, factor, false, total);
 }
 
+/* ------------------------------------------------------------------ scores and their exponentials in one */
+
+/* Keys of a page and what becomes of their scores: up to eight heads and 16 * wide lanes at a time, so that a key is read
+ * once and no score is written. */
+typedef struct page {
+    const uint8_t *k, *next, *q; /* of the heads at hand */
+    const float *m, *factor;
+    size_t lanes, n_lanes, d;
+    float *total;
+} page;
+
+NCT_INLINE void page_of(const int n, const int wide, const page *p, size_t first, bool more) {
+    const size_t fours = (p->d + 3) / 4, query = nct_query_bytes(p->d);
+    const uint8_t *k = p->k + first * 4, *scale = p->k + (fours * p->lanes + first) * 4, *next = p->next;
+    const uint8_t *q = p->q;
+    __m512i sum[NCT_NARROW][2];
+    NCT_UNROLL
+    for (int v = 0; v < n; v++) {
+        int32_t codes;
+        memcpy(&codes, q + (size_t)v * query + sizeof(float), sizeof codes);
+        NCT_UNROLL
+        for (int j = 0; j < wide; j++)
+            sum[v][j] = _mm512_set1_epi32(-128 * codes);
+    }
+    for (size_t i = 0; i < fours; i++) {
+        __m512i key[2];
+        NCT_UNROLL
+        for (int j = 0; j < wide; j++) {
+            key[j] = _mm512_loadu_si512(k + i * p->lanes * 4 + 64 * j);
+            if (next)
+                __builtin_prefetch(next + (i * p->lanes + first) * 4 + 64 * j);
+        }
+        NCT_UNROLL
+        for (int v = 0; v < n; v++) {
+            __m512i four = nct_word(q + (size_t)v * query + NCT_QUERY + 4 * i);
+            NCT_UNROLL
+            for (int j = 0; j < wide; j++)
+                sum[v][j] = nct_dot(sum[v][j], key[j], four);
+        }
+    }
+    const __m512 most = _mm512_set1_ps(80.0f * NCT_EXP_LOG2E);
+    NCT_UNROLL
+    for (int j = 0; j < wide; j++) {
+        const size_t at = first + j * NCT_ZMM;
+        const __mmask16 some = at < p->n_lanes ? nct_lanes16(p->n_lanes - at) : 0;
+        const __m512 own = _mm512_loadu_ps(scale + 64 * j);
+        if (next)
+            __builtin_prefetch(next + (fours * p->lanes + first) * 4 + 64 * j);
+        __m512 total = more ? _mm512_maskz_loadu_ps(some, p->total + at) : _mm512_setzero_ps();
+        NCT_UNROLL
+        for (int v = 0; v < n; v++) {
+            float gain;
+            memcpy(&gain, q + (size_t)v * query, sizeof gain);
+            __m512 s = _mm512_mul_ps(_mm512_cvtepi32_ps(sum[v][j]), _mm512_mul_ps(own, _mm512_set1_ps(gain)));
+            s = _mm512_fmadd_ps(s, _mm512_set1_ps(NCT_EXP_LOG2E), _mm512_set1_ps(-p->m[v] * NCT_EXP_LOG2E));
+            total = _mm512_fmadd_ps(nct_power16(4, _mm512_min_ps(s, most)), _mm512_set1_ps(p->factor[v]), total);
+        }
+        _mm512_mask_storeu_ps(p->total + at, some, total);
+    }
+}
+
+#define PAGE_OF(size)                                                                                                  \
+    static void page_##size(const page *p, bool more) {                                                                \
+        size_t j = 0;                                                                                                  \
+        for (; j < p->n_lanes && j + 2 * NCT_ZMM <= p->lanes; j += 2 * NCT_ZMM)                                        \
+            page_of(size, 2, p, j, more);                                                                              \
+        for (; j < p->n_lanes; j += NCT_ZMM)                                                                           \
+            page_of(size, 1, p, j, more);                                                                              \
+    }
+PAGE_OF(1)
+PAGE_OF(2)
+PAGE_OF(3)
+PAGE_OF(4)
+PAGE_OF(5)
+PAGE_OF(6)
+PAGE_OF(7)
+PAGE_OF(8)
+
+static void exp_dots(const void *k, size_t lanes, size_t n_lanes, const void *next, const uint8_t *q, size_t n_heads,
+                     size_t d, const float *m, const float *factor, float *total) {
+    static void (*const sizes[NCT_NARROW])(const page *, bool) = NCT_EIGHT(page);
+    page p = {k, next, q, m, factor, lanes, n_lanes, d, total};
+    for (size_t h = 0, n; h < n_heads; h += n) {
+        n = n_heads - h < NCT_NARROW ? n_heads - h : NCT_NARROW;
+        sizes[n - 1](&p, h > 0);
+        p.q += n * nct_query_bytes(d);
+        p.m += n;
+        p.factor += n;
+        p.next = NULL; /* fetched once */
+    }
+}
+
 /* ------------------------------------------------------------------ the best blocks */
 
 /* Sixteen blocks of four windows and the one before. */
@@ -131,6 +223,7 @@ void nct_avx512_score(nct_kernels *k) {
     k->max = max;
     k->exp_sum = exp_sum;
     k->exp_heads = exp_heads;
+    k->exp_dots = exp_dots;
     k->window_max = window_max;
     k->count_above = count_above;
     k->find_above = find_above;
