@@ -11,7 +11,7 @@ enum {
                       tiles of rows; no tree has more */
     ROWS_IN_WAVE = 128, /* rows x segments whose results are held before they are merged */
     TILE = 8,           /* rows of a tile .. */
-    TILE_MAX = 64, /* .. where rows choose up to so many: blocks that several of them chose are read once */
+    TILE_MAX = 32, /* .. where rows choose up to so many: blocks that several of them chose are read once */
     TASKS = 4,     /* tiles that every thread gets, at least, before tiles become larger */
 };
 
