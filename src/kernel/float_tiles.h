@@ -11,7 +11,8 @@
  *      round_weights  weights times the values' scales to integers 0 .. 255; what one of these steps is worth
  *      add_scaled16   acc[i] = fma(sum[i], gain, acc[i]) for 16 values
  *      attend_merge
- *  and then includes this file after defining NCT_FLOAT_TILES. It gets `float_walk`. A rung to which integer products are
+ *  and then includes this file after defining NCT_FLOAT_TILES as the name of its table of tiles. It gets `fill_attend`. A
+ *  rung to which integer products are
  *  cheaper brings, in place of the third and the fourth, scores_q8 and mix_q8 as below and ready_queries, a nct_query_fn
  *  that they understand, and defines NCT_INTEGER_TILES.
  */
@@ -140,15 +141,19 @@ NCT_MIX(mixed_q8, mix_q8)
 
 /* ------------------------------------------------------------------ the table */
 
+const nct_tiles NCT_FLOAT_TILES[NCT_KV_TYPES] = {
+    [NCT_KV_F32] = {NCT_SIX(wide_f32), NCT_SIX(narrow_f32), NCT_SIX(mixed_f32)},
+    [NCT_KV_F16] = {NCT_SIX(wide_f16), NCT_SIX(narrow_f16), NCT_SIX(mixed_f16)},
+    [NCT_KV_BF16] = {NCT_SIX(wide_bf16), NCT_SIX(narrow_bf16), NCT_SIX(mixed_bf16)},
+    [NCT_KV_Q8] = {NCT_SIX(wide_q8), NCT_SIX(narrow_q8), NCT_SIX(mixed_q8)},
+};
+
 static const nct_walk float_walk = {
     .n_vectors = NCT_TILE,
     .n_narrow = NCT_TILE,
     .merge = attend_merge,
-    .tiles = {[NCT_KV_F32] = &(const nct_tiles){NCT_SIX(wide_f32), NCT_SIX(narrow_f32), NCT_SIX(mixed_f32)},
-              [NCT_KV_F16] = &(const nct_tiles){NCT_SIX(wide_f16), NCT_SIX(narrow_f16), NCT_SIX(mixed_f16)},
-              [NCT_KV_BF16] =
-                  &(const nct_tiles){NCT_SIX(wide_bf16), NCT_SIX(narrow_bf16), NCT_SIX(mixed_bf16)},
-              [NCT_KV_Q8] = &(const nct_tiles){NCT_SIX(wide_q8), NCT_SIX(narrow_q8), NCT_SIX(mixed_q8)}},
+    .tiles = {&NCT_FLOAT_TILES[NCT_KV_F32], &NCT_FLOAT_TILES[NCT_KV_F16], &NCT_FLOAT_TILES[NCT_KV_BF16],
+              &NCT_FLOAT_TILES[NCT_KV_Q8]},
 };
 
 static void attend(const nct_attend_job *job) { nct_walk_attend(&float_walk, job); }

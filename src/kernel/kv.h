@@ -134,6 +134,24 @@ static inline void nct_query_floats(nct_kv_type k_type, const float *q, size_t n
     }
 }
 
+/** Readies queries for rungs that multiply bytes: of Q8 the scale, the sum of the codes, then these, filled up to fours;
+ *  floats otherwise. A nct_query_fn. */
+static inline void nct_query_codes(nct_kv_type k_type, const float *q, size_t n, size_t d, uint8_t *out) {
+    if (k_type != NCT_KV_Q8) {
+        nct_query_floats(k_type, q, n, d, out);
+        return;
+    }
+    for (size_t h = 0; h < n; h++, q += d, out += nct_query_bytes(d)) {
+        float inverse, scale = nct_kv_scale(q, d, &inverse);
+        int32_t sum = 0;
+        int8_t *code = (int8_t *)out + NCT_QUERY;
+        for (size_t i = 0; i < (d + 3) / 4 * 4; i++)
+            sum += code[i] = (int8_t)(i < d ? nct_kv_round(q[i], inverse) : 0);
+        memcpy(out, &scale, sizeof scale);
+        memcpy(out + sizeof scale, &sum, sizeof sum);
+    }
+}
+
 /** A block as a matrix of rows: what is stored, and how many rows lie in one another. Q8 codes are unsigned in keys
  *  and signed in values. */
 typedef enum nct_form { NCT_FLOATS, NCT_HALVES, NCT_PAIRS, NCT_UNSIGNED, NCT_SIGNED } nct_form;

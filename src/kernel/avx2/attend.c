@@ -2,9 +2,7 @@
 #include <math.h>
 #include <string.h>
 
-#include "kernel/avx2/avx2.h"
-#include "kernel/kv.h"
-#include "kernel/walk.h"
+#include "kernel/avx2/tile.h"
 
 /* ------------------------------------------------------------------ the product of both halves */
 
@@ -69,60 +67,8 @@ NCT_INLINE void product(const nct_form form, const int n_vectors, const float *c
         }
 }
 
-/* ------------------------------------------------------------------ weights */
-
-/* All bits of the lanes among 8 that a byte names. */
-NCT_INLINE __m256 named_lanes(uint64_t byte) {
-    const __m256i bit = _mm256_setr_epi32(1, 2, 4, 8, 16, 32, 64, 128);
-    return _mm256_castsi256_ps(
-        _mm256_cmpeq_epi32(_mm256_and_si256(_mm256_set1_epi32((int)(byte & 255)), bit), bit));
-}
-
-static void scale_vector(float *x, float s, size_t n) {
-    for (size_t i = 0; i < n; i += NCT_YMM)
-        _mm256_store_ps(x + i, _mm256_mul_ps(_mm256_load_ps(x + i), _mm256_set1_ps(s)));
-}
-
-/* The reference of one vector's weights: the maximum so far, or, unless `strict`, an earlier one while no score
- * is more than eight above it. What was summed is rescaled when it changes. */
-NCT_INLINE float reference(const bool strict, const nct_tile *t, int v, const float s[NCT_STEP], size_t d) {
-    __m256 top = _mm256_set1_ps(-INFINITY);
-    if (t->visible[v] == UINT64_MAX) {
-        NCT_UNROLL
-        for (int i = 0; i < NCT_STEP / NCT_YMM; i++)
-            top = _mm256_max_ps(_mm256_load_ps(s + i * NCT_YMM), top);
-    } else {
-        const __m256 least = _mm256_set1_ps(-INFINITY);
-        NCT_UNROLL
-        for (int i = 0; i < NCT_STEP / NCT_YMM; i++) {
-            __m256 seen = named_lanes(t->visible[v] >> (8 * i));
-            top = _mm256_max_ps(_mm256_blendv_ps(least, _mm256_load_ps(s + i * NCT_YMM), seen), top);
-        }
-    }
-    float m = *t->m[v], limit = strict ? m : m + 8;
-    if (_mm256_movemask_ps(_mm256_cmp_ps(top, _mm256_set1_ps(limit), _CMP_GT_OQ))) {
-        float next = nct_max8(top), a = _mm256_cvtss_f32(nct_exp8(_mm256_set1_ps(m - next)));
-        scale_vector(t->l[v], a, NCT_PARTIAL);
-        scale_vector(t->acc[v], a, d);
-        *t->m[v] = m = next;
-    }
-    return m;
-}
-
-/* Scores to weights, in place; lanes that are not visible become 0. */
 NCT_INLINE void weigh(const bool strict, const nct_tile *t, int v, float s[NCT_STEP], size_t d) {
-    __m256 shift = _mm256_set1_ps(reference(strict, t, v, s, d)),
-           sum[2] = {_mm256_load_ps(t->l[v]), _mm256_load_ps(t->l[v] + NCT_YMM)};
-    NCT_UNROLL
-    for (int i = 0; i < NCT_STEP / NCT_YMM; i++) {
-        __m256 p = nct_exp8(_mm256_sub_ps(_mm256_load_ps(s + i * NCT_YMM), shift));
-        if (t->visible[v] != UINT64_MAX)
-            p = _mm256_and_ps(p, named_lanes(t->visible[v] >> (8 * i)));
-        _mm256_store_ps(s + i * NCT_YMM, p);
-        sum[i % 2] = _mm256_add_ps(sum[i % 2], p);
-    }
-    _mm256_store_ps(t->l[v], sum[0]);
-    _mm256_store_ps(t->l[v] + NCT_YMM, sum[1]);
+    nct_weigh(strict ? 0 : 4, t, v, s, d);
 }
 
 /* ------------------------------------------------------------------ integers */
@@ -271,7 +217,7 @@ NCT_INLINE void mix_q8(const int size, const nct_tile *t, const void *v, size_t 
     nct_fetch(t, t->next_v ? t->next_v + d * NCT_STEP : NULL, 0, NCT_STEP * sizeof *scale);
     NCT_UNROLL
     for (int a = 0; a < size; a++) {
-        weigh(false, t, a, s[a], d);
+        nct_weigh(3, t, a, s[a], d);
         gain[a] = round_weights(s[a], scale, rounded[a]);
         from[a] = (const uint8_t *)rounded[a];
     }
@@ -317,7 +263,12 @@ static void attend_merge(float *m_total, float *l_total, float *acc_total, const
     nct_merge_with(exponential, blend, m_total, l_total, acc_total, m, l, acc, n, d);
 }
 
-#define NCT_FLOAT_TILES
+void nct_avx2_merge(float *m_total, float *l_total, float *acc_total, const float *m, const float *l,
+                    const float *acc, size_t n, size_t d) {
+    attend_merge(m_total, l_total, acc_total, m, l, acc, n, d);
+}
+
+#define NCT_FLOAT_TILES nct_avx2_tiles
 #define NCT_INTEGER_TILES
 #include "kernel/float_tiles.h"
 

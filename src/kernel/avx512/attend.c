@@ -3,28 +3,6 @@
 
 #include "kernel/avx512/tile.h"
 
-/* ------------------------------------------------------------------ queries */
-
-/* The scale, the sum of the codes, then codes. */
-static void query_q8(const float *q, size_t d, uint8_t *out) {
-    float inverse, scale = nct_kv_scale(q, d, &inverse);
-    int32_t sum = 0;
-    int8_t *code = (int8_t *)out + NCT_QUERY;
-    for (size_t i = 0; i < (d + 3) / 4 * 4; i++)
-        sum += code[i] = (int8_t)(i < d ? nct_kv_round(q[i], inverse) : 0);
-    memcpy(out, &scale, sizeof scale);
-    memcpy(out + sizeof scale, &sum, sizeof sum);
-}
-
-void nct_avx512_query(nct_kv_type k_type, const float *q, size_t n, size_t d, uint8_t *out) {
-    if (k_type != NCT_KV_Q8) {
-        nct_query_floats(k_type, q, n, d, out);
-        return;
-    }
-    for (size_t h = 0; h < n; h++, q += d, out += nct_query_bytes(d))
-        query_q8(q, d, out);
-}
-
 /* ------------------------------------------------------------------ scores */
 
 /* 16 floats of keys or values, or the first of them; of pairs of bfloat16, the one that is `part`. */
@@ -347,7 +325,7 @@ static void dots(nct_kv_type k_type, const void *k, size_t lanes, size_t n_lanes
 }
 
 void nct_avx512_attend(nct_kernels *k) {
-    k->query = nct_avx512_query;
+    k->query = nct_query_codes;
     k->attend = attend;
     k->attend_merge = nct_avx512_merge;
     k->dots = dots;

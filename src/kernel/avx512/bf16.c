@@ -8,7 +8,7 @@ NCT_INLINE __m512bh pair(const void *at) { return (__m512bh)nct_word(at); }
 
 static void query(nct_kv_type k_type, const float *q, size_t n, size_t d, uint8_t *out) {
     if (k_type != NCT_KV_BF16) {
-        nct_avx512_query(k_type, q, n, d, out);
+        nct_query_codes(k_type, q, n, d, out);
         return;
     }
     for (size_t h = 0; h < n; h++, q += d, out += nct_query_bytes(d)) {

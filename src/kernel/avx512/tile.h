@@ -11,7 +11,6 @@
 
 enum { NCT_WIDE = 4 }; /* vectors of 16 keys or values at most */
 
-nct_query_fn nct_avx512_query;
 /** Tiles by type, of use to rungs above that bring some of their own. */
 extern const nct_tiles nct_avx512_tiles[NCT_KV_TYPES];
 nct_attend_merge_fn nct_avx512_merge;

@@ -16,21 +16,7 @@ enum {
     AHEAD = 4096,    /* bytes fetched ahead of use in each panel that is streamed */
 };
 
-/* sum + the dot product of four unsigned and four signed bytes, lane by lane. Spelt in assembly because
- * GCC 12 moves the accumulators of the intrinsic through the stack. */
-NCT_INLINE __m256i dot(__m256i sum, __m256i codes, __m256i q) {
-    __asm__("%{vex%} vpdpbusd %2, %1, %0" : "+x"(sum) : "x"(codes), "x"(q));
-    return sum;
-}
-
 NCT_INLINE __m256i load32(const void *p) { return _mm256_loadu_si256((const __m256i *)p); }
-
-/* Four activations, in every lane. */
-NCT_INLINE __m256i four(const int8_t *q) {
-    int32_t v;
-    memcpy(&v, q, sizeof v);
-    return _mm256_set1_epi32(v);
-}
 
 NCT_INLINE __m256 scale8(const nct_panels *w, const uint8_t *panel, size_t g, int half) {
     size_t i = g * NCT_PANEL + (size_t)half * NCT_YMM;
@@ -71,18 +57,18 @@ NCT_INLINE void add_group(const enum form form, const int n_rows, const int n_ha
             const size_t column = i + 4 * (size_t)part;
             if (n_rows <= 4 && n_halves > 2) {
                 __m256i q[MAX_ROWS];
-                NCT_UNROLL for (int r = 0; r < n_rows; r++) q[r] = four(at->q[r] + column);
+                NCT_UNROLL for (int r = 0; r < n_rows; r++) q[r] = nct_four(at->q[r] + column);
                 NCT_UNROLL for (int h = 0; h < n_halves; h++) {
                     __m256i c = codes_of(form, at->code[h] + byte, part);
-                    NCT_UNROLL for (int r = 0; r < n_rows; r++) sum[r][h] = dot(sum[r][h], c, q[r]);
+                    NCT_UNROLL for (int r = 0; r < n_rows; r++) sum[r][h] = nct_dot8(sum[r][h], c, q[r]);
                 }
             } else {
                 __m256i c[2] = {codes_of(form, at->code[0] + byte, part),
                                 codes_of(form, at->code[1] + byte, part)};
                 NCT_UNROLL for (int r = 0; r < n_rows; r++) {
-                    __m256i q = four(at->q[r] + column);
-                    sum[r][0] = dot(sum[r][0], c[0], q);
-                    sum[r][1] = dot(sum[r][1], c[1], q);
+                    __m256i q = nct_four(at->q[r] + column);
+                    sum[r][0] = nct_dot8(sum[r][0], c[0], q);
+                    sum[r][1] = nct_dot8(sum[r][1], c[1], q);
                 }
             }
         }

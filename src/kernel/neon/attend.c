@@ -160,7 +160,7 @@ static void attend_merge(float *m_total, float *l_total, float *acc_total, const
     nct_merge_with(exponential, blend, m_total, l_total, acc_total, m, l, acc, n, d);
 }
 
-#define NCT_FLOAT_TILES
+#define NCT_FLOAT_TILES nct_neon_tiles
 #include "kernel/float_tiles.h"
 
 void nct_neon_attend(nct_kernels *k) { fill_attend(k); }
