@@ -2,9 +2,7 @@
 #include <math.h>
 #include <string.h>
 
-#include "kernel/kv.h"
-#include "kernel/neon/neon.h"
-#include "kernel/walk.h"
+#include "kernel/neon/tile.h"
 
 enum { WIDE = 4 }; /* quads of a tile's columns */
 
@@ -74,54 +72,8 @@ NCT_INLINE void product(const nct_form form, const int n_vectors, const float *c
             nct_store4(c[v] + NCT_QUAD * j, left[j], sum[v][j]);
 }
 
-/* ------------------------------------------------------------------ weights */
-
-/* All bits of the lanes among 4 that the low bits name. */
-NCT_INLINE uint32x4_t named_lanes(uint64_t bits) {
-    static const uint32_t lane[NCT_QUAD] = {1, 2, 4, 8};
-    return vtstq_u32(vdupq_n_u32((uint32_t)bits & 15), vld1q_u32(lane));
-}
-
-static void scale_vector(float *x, float s, size_t n) {
-    for (size_t i = 0; i < n; i += NCT_QUAD)
-        vst1q_f32(x + i, vmulq_n_f32(vld1q_f32(x + i), s));
-}
-
-/* The reference of one vector's weights: the maximum so far, or, unless `strict`, an earlier one while no score
- * is more than eight above it. What was summed is rescaled when it changes. */
-NCT_INLINE float reference(const bool strict, const nct_tile *t, int v, const float s[NCT_STEP], size_t d) {
-    float32x4_t top = vdupq_n_f32(-INFINITY);
-    NCT_UNROLL
-    for (int i = 0; i < NCT_STEP / NCT_QUAD; i++)
-        top = vmaxnmq_f32(top, vbslq_f32(named_lanes(t->visible[v] >> (4 * i)), vld1q_f32(s + i * NCT_QUAD),
-                                         vdupq_n_f32(-INFINITY)));
-    float m = *t->m[v], next = vmaxvq_f32(top);
-    if (next > (strict ? m : m + 8)) {
-        float a = vgetq_lane_f32(nct_exp4(vdupq_n_f32(m - next)), 0);
-        scale_vector(t->l[v], a, NCT_PARTIAL);
-        scale_vector(t->acc[v], a, d);
-        *t->m[v] = m = next;
-    }
-    return m;
-}
-
-/* Scores to weights, in place; lanes that are not visible become 0. */
 NCT_INLINE void weigh(const bool strict, const nct_tile *t, int v, float s[NCT_STEP], size_t d) {
-    float32x4_t shift = vdupq_n_f32(reference(strict, t, v, s, d)), sum[NCT_PARTIAL / NCT_QUAD];
-    NCT_UNROLL
-    for (int i = 0; i < NCT_PARTIAL / NCT_QUAD; i++)
-        sum[i] = vld1q_f32(t->l[v] + i * NCT_QUAD);
-    NCT_UNROLL
-    for (int i = 0; i < NCT_STEP / NCT_QUAD; i++) {
-        uint32x4_t seen = named_lanes(t->visible[v] >> (4 * i));
-        float32x4_t p = nct_exp4(vsubq_f32(vld1q_f32(s + i * NCT_QUAD), shift));
-        p = vreinterpretq_f32_u32(vandq_u32(vreinterpretq_u32_f32(p), seen));
-        vst1q_f32(s + i * NCT_QUAD, p);
-        sum[i % 4] = vaddq_f32(sum[i % 4], p);
-    }
-    NCT_UNROLL
-    for (int i = 0; i < NCT_PARTIAL / NCT_QUAD; i++)
-        vst1q_f32(t->l[v] + i * NCT_QUAD, sum[i]);
+    nct_weigh(strict, t, v, s, d);
 }
 
 /* Weights times the values' scales, rounded to 0 .. 255. Returns what one of these steps is worth. */
@@ -158,6 +110,11 @@ static void blend(float *total, float a, const float *part, float b, size_t d) {
 static void attend_merge(float *m_total, float *l_total, float *acc_total, const float *m, const float *l,
                          const float *acc, size_t n, size_t d) {
     nct_merge_with(exponential, blend, m_total, l_total, acc_total, m, l, acc, n, d);
+}
+
+void nct_neon_merge(float *m_total, float *l_total, float *acc_total, const float *m, const float *l,
+                    const float *acc, size_t n, size_t d) {
+    attend_merge(m_total, l_total, acc_total, m, l, acc, n, d);
 }
 
 #define NCT_FLOAT_TILES nct_neon_tiles

@@ -42,4 +42,5 @@ void nct_dotprod_fill(nct_kernels *k) {
     k->matmul_codes2 = matmul_codes2;
     k->matmul_codes4 = matmul_codes4;
     k->matmul_codes8 = matmul_codes8;
+    nct_dotprod_attend(k);
 }

@@ -5,7 +5,6 @@
 
 #include "kernel/exp.h"
 #include "kernel/kernel.h"
-#include "kernel/walk.h"
 
 void nct_neon_fill(nct_kernels *k);
 void nct_neon_codes(nct_kernels *k);
@@ -13,8 +12,7 @@ void nct_neon_matmul(nct_kernels *k);
 void nct_neon_rows(nct_kernels *k);
 void nct_neon_attend(nct_kernels *k);
 void nct_neon_score(nct_kernels *k);
-/** Tiles by type. */
-extern const nct_tiles nct_neon_tiles[NCT_KV_TYPES];
+void nct_dotprod_attend(nct_kernels *k);
 
 #ifdef __aarch64__ /* headers are compiled everywhere */
 #include <arm_neon.h>
