@@ -358,7 +358,7 @@ static void few_rows(struct attending *k) {
 
 /* ------------------------------------------------------------------ many rows: tiles in parallel */
 
-/* Rows of a tile, or of a part of one, and their head. */
+/* What a task works on: rows, and their key-value head. */
 struct tile {
     size_t kv_head, row, n;
     size_t end; /* one past the last position */
@@ -474,10 +474,10 @@ static size_t tile_rows(const nct_cache *cache, size_t n_rows, int n_threads, bo
 static struct sizes desk_sizes(const nct_attend_options *options, const nct_cache *cache, bool few, size_t n_rows,
                                size_t tile, size_t n_steps, size_t group, bool choosing, bool tree) {
     struct sizes z = {0};
-    size_t rows = few ? n_rows : tile, most = few ? NCT_SEGMENT_STEPS * (choosing ? n_rows : 1) : n_steps;
+    size_t rows = few ? n_rows : tile, at_once = few ? NCT_SEGMENT_STEPS * (choosing ? n_rows : 1) : n_steps;
     if (few && !choosing)
-        most++; /* two rows' segments are the same steps */
-    z.steps = most < n_steps ? most : n_steps;
+        at_once++; /* two rows' segments are the same steps */
+    z.steps = at_once < n_steps ? at_once : n_steps;
     if (tree)
         z.steps += 2 * rows; /* the last two, once for each branch */
     z.mask = z.steps * rows;

@@ -8,7 +8,7 @@
 enum {
     /** To be raised by whoever changes a bit of a key, a value, a compressed key or of what becomes one: pages that were
      *  kept before are then foreign. */
-    NCT_NUMERICS_REVISION = 2,
+    NCT_NUMERICS_REVISION = 3,
 };
 
 /** SHA-256 of what the model's files hold. A bundle's: of the checksums in its table. Others': of the names, sizes, times

@@ -61,20 +61,20 @@ NCT_INLINE __m256 nct_exp8(__m256 x) {
     return _mm256_andnot_ps(_mm256_cmp_ps(x, _mm256_set1_ps(NCT_EXP_FLOOR), _CMP_LT_OQ), p);
 }
 
-/** 2^x for x < 128, within 3e-6 of itself (degree 4) or, for what is rounded to eight bits, 8e-5 (degree 3); at least 2^-126. */
+/** 2^x for x < 128, at least 2^-126, of degree 4 or 3; see kernel/exp.h. */
 NCT_INLINE __m256 nct_power8(const int degree, __m256 x) {
-    x = _mm256_max_ps(x, _mm256_set1_ps(-126));
+    x = _mm256_max_ps(_mm256_set1_ps(-126), x); /* a NaN comes through */
     const __m256 n = _mm256_floor_ps(x), r = _mm256_sub_ps(x, n);
     __m256 p;
     if (degree == 3) {
-        p = _mm256_fmadd_ps(r, _mm256_set1_ps(0x1.3f96a4p-4f), _mm256_set1_ps(0x1.cefc4cp-3f));
-        p = _mm256_fmadd_ps(r, p, _mm256_set1_ps(0x1.64444cp-1f));
-        p = _mm256_fmadd_ps(r, p, _mm256_set1_ps(0x1.fff632p-1f));
+        p = _mm256_fmadd_ps(r, _mm256_set1_ps(NCT_POWER3_3), _mm256_set1_ps(NCT_POWER3_2));
+        p = _mm256_fmadd_ps(r, p, _mm256_set1_ps(NCT_POWER3_1));
+        p = _mm256_fmadd_ps(r, p, _mm256_set1_ps(NCT_POWER3_0));
     } else {
-        p = _mm256_fmadd_ps(r, _mm256_set1_ps(0x1.bb7cd4p-7f), _mm256_set1_ps(0x1.aa13fp-5f));
-        p = _mm256_fmadd_ps(r, p, _mm256_set1_ps(0x1.ee798ap-3f));
-        p = _mm256_fmadd_ps(r, p, _mm256_set1_ps(0x1.62d166p-1f));
-        p = _mm256_fmadd_ps(r, p, _mm256_set1_ps(0x1.00002cp+0f));
+        p = _mm256_fmadd_ps(r, _mm256_set1_ps(NCT_POWER4_4), _mm256_set1_ps(NCT_POWER4_3));
+        p = _mm256_fmadd_ps(r, p, _mm256_set1_ps(NCT_POWER4_2));
+        p = _mm256_fmadd_ps(r, p, _mm256_set1_ps(NCT_POWER4_1));
+        p = _mm256_fmadd_ps(r, p, _mm256_set1_ps(NCT_POWER4_0));
     }
     return _mm256_castsi256_ps(
         _mm256_add_epi32(_mm256_castps_si256(p), _mm256_slli_epi32(_mm256_cvtps_epi32(n), 23)));

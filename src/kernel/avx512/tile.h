@@ -17,19 +17,19 @@ nct_attend_merge_fn nct_avx512_merge;
 
 #ifdef __AVX512VNNI__
 
-/** 2^x within 3e-6 of itself (degree 4) or, for what is rounded to eight bits, 8e-5 (degree 3). */
+/** 2^x of degree 4 or 3; see kernel/exp.h. */
 NCT_INLINE __m512 nct_power16(const int degree, __m512 x) {
     __m512 r = _mm512_reduce_ps(x, _MM_FROUND_TO_NEG_INF); /* x - floor(x) */
     __m512 p;
     if (degree == 3) {
-        p = _mm512_fmadd_ps(r, _mm512_set1_ps(0x1.3f96a4p-4f), _mm512_set1_ps(0x1.cefc4cp-3f));
-        p = _mm512_fmadd_ps(r, p, _mm512_set1_ps(0x1.64444cp-1f));
-        p = _mm512_fmadd_ps(r, p, _mm512_set1_ps(0x1.fff632p-1f));
+        p = _mm512_fmadd_ps(r, _mm512_set1_ps(NCT_POWER3_3), _mm512_set1_ps(NCT_POWER3_2));
+        p = _mm512_fmadd_ps(r, p, _mm512_set1_ps(NCT_POWER3_1));
+        p = _mm512_fmadd_ps(r, p, _mm512_set1_ps(NCT_POWER3_0));
     } else {
-        p = _mm512_fmadd_ps(r, _mm512_set1_ps(0x1.bb7cd4p-7f), _mm512_set1_ps(0x1.aa13fp-5f));
-        p = _mm512_fmadd_ps(r, p, _mm512_set1_ps(0x1.ee798ap-3f));
-        p = _mm512_fmadd_ps(r, p, _mm512_set1_ps(0x1.62d166p-1f));
-        p = _mm512_fmadd_ps(r, p, _mm512_set1_ps(0x1.00002cp+0f));
+        p = _mm512_fmadd_ps(r, _mm512_set1_ps(NCT_POWER4_4), _mm512_set1_ps(NCT_POWER4_3));
+        p = _mm512_fmadd_ps(r, p, _mm512_set1_ps(NCT_POWER4_2));
+        p = _mm512_fmadd_ps(r, p, _mm512_set1_ps(NCT_POWER4_1));
+        p = _mm512_fmadd_ps(r, p, _mm512_set1_ps(NCT_POWER4_0));
     }
     return _mm512_scalef_ps(p, x); /* times 2^floor(x) */
 }

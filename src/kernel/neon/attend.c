@@ -73,7 +73,7 @@ NCT_INLINE void product(const nct_form form, const int n_vectors, const float *c
 }
 
 NCT_INLINE void weigh(const bool strict, const nct_tile *t, int v, float s[NCT_STEP], size_t d) {
-    nct_weigh(strict, t, v, s, d);
+    nct_weigh(strict ? 0 : 4, t, v, s, d);
 }
 
 /* Weights times the values' scales, rounded to 0 .. 255. Returns what one of these steps is worth. */

@@ -111,7 +111,7 @@ NCT_INLINE void mix_q8(const int size, const nct_tile *t, const void *v, size_t 
     nct_fetch(t, t->next_v ? t->next_v + d * NCT_STEP : NULL, 0, NCT_STEP * sizeof *scale);
     NCT_UNROLL
     for (int a = 0; a < size; a++) {
-        nct_weigh(false, t, a, s[a], d);
+        nct_weigh(3, t, a, s[a], d);
         gain[a] = round_weights(s[a], scale, rounded[a], &total[a]);
         from[a] = rounded[a];
     }

@@ -66,5 +66,28 @@ NCT_INLINE float32x4_t nct_exp4(float32x4_t x) {
     return vreinterpretq_f32_s32(vbicq_s32(bits, vreinterpretq_s32_u32(gone)));
 }
 
+/** 2^x for x < 128, at least 2^-126, of degree 4 or 3; see kernel/exp.h. */
+NCT_INLINE float32x4_t nct_power4(const int degree, float32x4_t x) {
+    x = vmaxq_f32(x, vdupq_n_f32(-126)); /* a NaN comes through */
+    const float32x4_t n = vrndmq_f32(x), r = vsubq_f32(x, n);
+    float32x4_t p;
+    if (degree == 3) {
+        p = vfmaq_f32(vdupq_n_f32(NCT_POWER3_2), r, vdupq_n_f32(NCT_POWER3_3));
+        p = vfmaq_f32(vdupq_n_f32(NCT_POWER3_1), r, p);
+        p = vfmaq_f32(vdupq_n_f32(NCT_POWER3_0), r, p);
+    } else {
+        p = vfmaq_f32(vdupq_n_f32(NCT_POWER4_3), r, vdupq_n_f32(NCT_POWER4_4));
+        p = vfmaq_f32(vdupq_n_f32(NCT_POWER4_2), r, p);
+        p = vfmaq_f32(vdupq_n_f32(NCT_POWER4_1), r, p);
+        p = vfmaq_f32(vdupq_n_f32(NCT_POWER4_0), r, p);
+    }
+    return vreinterpretq_f32_s32(vaddq_s32(vreinterpretq_s32_f32(p), vshlq_n_s32(vcvtq_s32_f32(n), 23)));
+}
+
+/** e^s against a reference m: shift = -m log2 e. */
+NCT_INLINE float32x4_t nct_weight4(const int degree, float32x4_t s, float32x4_t shift) {
+    return nct_power4(degree, vfmaq_f32(shift, s, vdupq_n_f32(NCT_EXP_LOG2E)));
+}
+
 #endif /* __aarch64__ */
 #endif

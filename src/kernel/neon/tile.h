@@ -43,16 +43,20 @@ NCT_INLINE float nct_reference(const bool strict, const nct_tile *t, int v, cons
     return m;
 }
 
-/* Scores to weights, in place; lanes that are not visible become 0. */
-NCT_INLINE void nct_weigh(const bool strict, const nct_tile *t, int v, float s[NCT_STEP], size_t d) {
-    float32x4_t shift = vdupq_n_f32(nct_reference(strict, t, v, s, d)), sum[NCT_PARTIAL / NCT_QUAD];
+/* Scores to weights, in place; lanes that are not visible become 0. degree: of nct_power4, or 0: the accurate exponential
+ * against the true maximum. */
+NCT_INLINE void nct_weigh(const int degree, const nct_tile *t, int v, float s[NCT_STEP], size_t d) {
+    const float m = nct_reference(!degree, t, v, s, d);
+    const float32x4_t shift = vdupq_n_f32(degree ? -m * NCT_EXP_LOG2E : m);
+    float32x4_t sum[NCT_PARTIAL / NCT_QUAD];
     NCT_UNROLL
     for (int i = 0; i < NCT_PARTIAL / NCT_QUAD; i++)
         sum[i] = vld1q_f32(t->l[v] + i * NCT_QUAD);
     NCT_UNROLL
     for (int i = 0; i < NCT_STEP / NCT_QUAD; i++) {
         uint32x4_t seen = nct_named_lanes(t->visible[v] >> (4 * i));
-        float32x4_t p = nct_exp4(vsubq_f32(vld1q_f32(s + i * NCT_QUAD), shift));
+        float32x4_t p = vld1q_f32(s + i * NCT_QUAD);
+        p = degree ? nct_weight4(degree, p, shift) : nct_exp4(vsubq_f32(p, shift));
         p = vreinterpretq_f32_u32(vandq_u32(vreinterpretq_u32_f32(p), seen));
         vst1q_f32(s + i * NCT_QUAD, p);
         sum[i % 4] = vaddq_f32(sum[i % 4], p);
