@@ -8,8 +8,9 @@ static float max(const float *s, size_t n) {
     __m256 top[2] = {least, least};
     size_t j = 0;
     for (; j + 2 * NCT_YMM <= n; j += 2 * NCT_YMM)
-        NCT_UNROLL for (int i = 0; i < 2; i++) top[i] =
-            _mm256_max_ps(_mm256_loadu_ps(s + j + i * NCT_YMM), top[i]);
+        NCT_UNROLL
+    for (int i = 0; i < 2; i++)
+        top[i] = _mm256_max_ps(_mm256_loadu_ps(s + j + i * NCT_YMM), top[i]);
     for (; j < n; j += NCT_YMM) {
         __m256i lanes = nct_lanes8(n - j);
         __m256 v = _mm256_blendv_ps(least, _mm256_maskload_ps(s + j, lanes), _mm256_castsi256_ps(lanes));
@@ -26,7 +27,8 @@ NCT_INLINE float sum_of(const float *s, size_t n, float m, const bool accurate) 
         NCT_UNROLL
     for (int i = 0; i < 2; i++) {
         __m256 x = _mm256_loadu_ps(s + j + i * NCT_YMM);
-        sum[i] = _mm256_add_ps(sum[i], accurate ? nct_exp8(_mm256_sub_ps(x, shift)) : nct_weight8(4, x, shift));
+        sum[i] =
+            _mm256_add_ps(sum[i], accurate ? nct_exp8(_mm256_sub_ps(x, shift)) : nct_weight8(4, x, shift));
     }
     for (; j < n; j += NCT_YMM) {
         __m256i lanes = nct_lanes8(n - j);
@@ -53,7 +55,8 @@ NCT_INLINE void heads_of(const float *s, size_t s_stride, size_t n_heads, size_t
             const __m256 shift = _mm256_set1_ps(accurate ? m[h] : -m[h] * NCT_EXP_LOG2E);
             __m256 x = whole ? _mm256_loadu_ps(at) : _mm256_maskload_ps(at, lanes);
             x = accurate ? nct_exp8(_mm256_min_ps(_mm256_sub_ps(x, shift), most))
-                         : nct_power8(4, _mm256_min_ps(_mm256_fmadd_ps(x, _mm256_set1_ps(NCT_EXP_LOG2E), shift), most));
+                         : nct_power8(4, _mm256_min_ps(
+                                             _mm256_fmadd_ps(x, _mm256_set1_ps(NCT_EXP_LOG2E), shift), most));
             sum = _mm256_fmadd_ps(x, _mm256_set1_ps(factor[h]), sum);
         }
         if (whole)

@@ -28,7 +28,8 @@ NCT_INLINE void nct_scale_vector(float *x, float s, size_t n) {
 
 /* The reference of one vector's weights: the maximum so far, or, unless `strict`, an earlier one while no score
  * is more than eight above it. What was summed is rescaled when it changes. */
-NCT_INLINE float nct_reference(const bool strict, const nct_tile *t, int v, const float s[NCT_STEP], size_t d) {
+NCT_INLINE float nct_reference(const bool strict, const nct_tile *t, int v, const float s[NCT_STEP],
+                               size_t d) {
     __m256 top = _mm256_set1_ps(-INFINITY);
     if (t->visible[v] == UINT64_MAX) {
         NCT_UNROLL

@@ -18,9 +18,10 @@ NCT_INLINE void load_fours(const uint8_t *at, const bool whole, size_t n, __m256
 
 /* sum[v] += over n_fours, 16 columns of a block's fours times those at a[v]: keys are unsigned, values signed. Rows of a
  * block are `stride` bytes apart. */
-NCT_INLINE void add_products(const bool keys, const int size, const uint8_t *const a[NCT_TILE], const uint8_t *b,
-                             size_t stride, size_t n_fours, const bool whole, size_t n_out, const nct_tile *t,
-                             const uint8_t *next, size_t wanted, __m256i sum[NCT_TILE][2]) {
+NCT_INLINE void add_products(const bool keys, const int size, const uint8_t *const a[NCT_TILE],
+                             const uint8_t *b, size_t stride, size_t n_fours, const bool whole, size_t n_out,
+                             const nct_tile *t, const uint8_t *next, size_t wanted,
+                             __m256i sum[NCT_TILE][2]) {
     for (size_t i = 0; i < n_fours; i++, b += stride) {
         __m256i codes[2];
         next = nct_fetch(t, next, stride, wanted);
@@ -67,7 +68,8 @@ NCT_INLINE void scores_q8(const int size, const bool wide, const nct_tile *t, co
             const __m256 of_key = whole ? _mm256_loadu_ps(scale + at) : _mm256_maskload_ps(scale + at, some);
             NCT_UNROLL
             for (int v = 0; v < size; v++) {
-                __m256 x = _mm256_mul_ps(_mm256_cvtepi32_ps(sum[v][part]), _mm256_mul_ps(of_key, _mm256_set1_ps(own[v])));
+                __m256 x = _mm256_mul_ps(_mm256_cvtepi32_ps(sum[v][part]),
+                                         _mm256_mul_ps(of_key, _mm256_set1_ps(own[v])));
                 if (whole)
                     _mm256_storeu_ps(s + (size_t)v * s_stride + at, x);
                 else
@@ -87,20 +89,24 @@ NCT_INLINE float round_weights(float p[NCT_STEP], const float *scale, uint8_t ro
     }
     const float most = nct_max8(top);
     const __m256 inverse = _mm256_set1_ps(most > 0 ? 255.0f / most : 0);
-    const __m256i order = _mm256_setr_epi32(0, 4, 1, 5, 2, 6, 3, 7); /* packing goes by halves of a register */
+    const __m256i order =
+        _mm256_setr_epi32(0, 4, 1, 5, 2, 6, 3, 7); /* packing goes by halves of a register */
     NCT_UNROLL
     for (size_t i = 0; i < NCT_STEP / NCT_YMM; i += 4) {
         __m256i r[4];
         NCT_UNROLL
         for (size_t j = 0; j < 4; j++)
             r[j] = _mm256_cvtps_epi32(_mm256_mul_ps(w[i + j], inverse));
-        const __m256i bytes = _mm256_packus_epi16(_mm256_packs_epi32(r[0], r[1]), _mm256_packs_epi32(r[2], r[3]));
-        _mm256_store_si256((__m256i *)(void *)(rounded + i * NCT_YMM), _mm256_permutevar8x32_epi32(bytes, order));
+        const __m256i bytes =
+            _mm256_packus_epi16(_mm256_packs_epi32(r[0], r[1]), _mm256_packs_epi32(r[2], r[3]));
+        _mm256_store_si256((__m256i *)(void *)(rounded + i * NCT_YMM),
+                           _mm256_permutevar8x32_epi32(bytes, order));
     }
     return most * (1 / 255.0f);
 }
 
-NCT_INLINE void mix_q8(const int size, const nct_tile *t, const void *v, size_t d, float s[NCT_TILE][NCT_STEP]) {
+NCT_INLINE void mix_q8(const int size, const nct_tile *t, const void *v, size_t d,
+                       float s[NCT_TILE][NCT_STEP]) {
     const float *scale = (const float *)(const void *)((const uint8_t *)v + d * NCT_STEP);
     _Alignas(64) uint8_t rounded[NCT_TILE][NCT_STEP];
     const uint8_t *from[NCT_TILE];
@@ -113,7 +119,8 @@ NCT_INLINE void mix_q8(const int size, const nct_tile *t, const void *v, size_t 
         from[a] = rounded[a];
     }
     for (size_t i = 0; i < d; i += COLUMNS) {
-        const uint8_t *value = (const uint8_t *)v + i * 4, *next = i % 64 == 0 && t->next_v ? t->next_v + i * 4 : NULL;
+        const uint8_t *value = (const uint8_t *)v + i * 4,
+                      *next = i % 64 == 0 && t->next_v ? t->next_v + i * 4 : NULL;
         const size_t wanted = (d - i < 64 ? d - i : 64) * 4;
         __m256i sum[NCT_TILE][2];
         NCT_UNROLL
@@ -148,8 +155,8 @@ static const nct_walk walk = {
 
 static void attend(const nct_attend_job *job) { nct_walk_attend(&walk, job); }
 
-static void dots(nct_kv_type k_type, const void *k, size_t lanes, size_t n_lanes, const void *next, const uint8_t *q,
-                 size_t n_heads, size_t d, float *s, size_t s_stride) {
+static void dots(nct_kv_type k_type, const void *k, size_t lanes, size_t n_lanes, const void *next,
+                 const uint8_t *q, size_t n_heads, size_t d, float *s, size_t s_stride) {
     nct_walk_dots(&walk, k_type, k, lanes, n_lanes, next, q, n_heads, d, s, s_stride);
 }
 

@@ -1,5 +1,5 @@
-/** The AVX-VNNI rung: what avx2 is, with the byte dot product on 256 bits. It improves the integer products
- *  alone; all else is avx2's. */
+/** The AVX-VNNI rung: what avx2 is, with the byte dot product on 256 bits. It improves the integer products, those of
+ *  attention over bytes too; all else is avx2's. */
 #ifndef NCT_KERNEL_AVXVNNI_AVXVNNI_H
 #define NCT_KERNEL_AVXVNNI_AVXVNNI_H
 

@@ -26,9 +26,9 @@ NCT_INLINE uint32x4_t four(const uint8_t *at) {
 }
 
 /* sum[v] = over n_fours, 16 columns of a block's fours times those at a[v]. Rows of a block are `stride` bytes apart. */
-NCT_INLINE void products(const bool keys, const int size, const uint8_t *const a[NCT_TILE], const uint8_t *b, size_t stride,
-                         size_t n_fours, const bool whole, size_t n_out, const nct_tile *t, const uint8_t *next,
-                         size_t wanted, uint32x4_t sum[NCT_TILE][WIDE]) {
+NCT_INLINE void products(const bool keys, const int size, const uint8_t *const a[NCT_TILE], const uint8_t *b,
+                         size_t stride, size_t n_fours, const bool whole, size_t n_out, const nct_tile *t,
+                         const uint8_t *next, size_t wanted, uint32x4_t sum[NCT_TILE][WIDE]) {
     NCT_UNROLL
     for (int v = 0; v < size; v++)
         NCT_UNROLL
@@ -51,8 +51,8 @@ NCT_INLINE void products(const bool keys, const int size, const uint8_t *const a
     }
 }
 
-NCT_INLINE void scores_q8(const int size, const bool wide, const nct_tile *t, const void *k, size_t lanes, size_t first,
-                          size_t n, size_t d, float *s, size_t s_stride) {
+NCT_INLINE void scores_q8(const int size, const bool wide, const nct_tile *t, const void *k, size_t lanes,
+                          size_t first, size_t n, size_t d, float *s, size_t s_stride) {
     const size_t n_fours = (d + 3) / 4, stride = lanes * 4, wanted = (wide ? NCT_STEP : n) * 4;
     const uint8_t *key = (const uint8_t *)k + first * 4, *from[NCT_TILE];
     const float *scale = (const float *)(const void *)((const uint8_t *)k + n_fours * stride) + first;
@@ -77,13 +77,15 @@ NCT_INLINE void scores_q8(const int size, const bool wide, const nct_tile *t, co
             NCT_UNROLL
             for (int v = 0; v < size; v++)
                 nct_store4(s + (size_t)v * s_stride + at, left,
-                           vmulq_f32(vcvtq_f32_s32(vreinterpretq_s32_u32(sum[v][part])), vmulq_n_f32(of_key, own[v])));
+                           vmulq_f32(vcvtq_f32_s32(vreinterpretq_s32_u32(sum[v][part])),
+                                     vmulq_n_f32(of_key, own[v])));
         }
     }
 }
 
 /* Weights times the values' scales, rounded to 0 .. 255, and their sum. Returns what one of these steps is worth. */
-NCT_INLINE float round_weights(float p[NCT_STEP], const float *scale, uint8_t rounded[NCT_STEP], uint32_t *total) {
+NCT_INLINE float round_weights(float p[NCT_STEP], const float *scale, uint8_t rounded[NCT_STEP],
+                               uint32_t *total) {
     float32x4_t w[NCT_STEP / NCT_QUAD], top = vdupq_n_f32(0);
     NCT_UNROLL
     for (size_t i = 0; i < NCT_STEP / NCT_QUAD; i++) {
@@ -94,7 +96,8 @@ NCT_INLINE float round_weights(float p[NCT_STEP], const float *scale, uint8_t ro
     uint32x4_t sum = vdupq_n_u32(0);
     NCT_UNROLL
     for (size_t i = 0; i < NCT_STEP / NCT_QUAD; i += 2) {
-        const uint32x4_t a = vcvtnq_u32_f32(vmulq_n_f32(w[i], inverse)), b = vcvtnq_u32_f32(vmulq_n_f32(w[i + 1], inverse));
+        const uint32x4_t a = vcvtnq_u32_f32(vmulq_n_f32(w[i], inverse)),
+                         b = vcvtnq_u32_f32(vmulq_n_f32(w[i + 1], inverse));
         vst1_u8(rounded + i * NCT_QUAD, vmovn_u16(vcombine_u16(vmovn_u32(a), vmovn_u32(b))));
         sum = vaddq_u32(sum, vaddq_u32(a, b));
     }
@@ -102,7 +105,8 @@ NCT_INLINE float round_weights(float p[NCT_STEP], const float *scale, uint8_t ro
     return most * (1 / 255.0f);
 }
 
-NCT_INLINE void mix_q8(const int size, const nct_tile *t, const void *v, size_t d, float s[NCT_TILE][NCT_STEP]) {
+NCT_INLINE void mix_q8(const int size, const nct_tile *t, const void *v, size_t d,
+                       float s[NCT_TILE][NCT_STEP]) {
     const float *scale = (const float *)(const void *)((const uint8_t *)v + d * NCT_STEP);
     _Alignas(16) uint8_t rounded[NCT_TILE][NCT_STEP];
     const uint8_t *from[NCT_TILE];
@@ -116,7 +120,8 @@ NCT_INLINE void mix_q8(const int size, const nct_tile *t, const void *v, size_t 
         from[a] = rounded[a];
     }
     for (size_t i = 0; i < d; i += COLUMNS) {
-        const uint8_t *value = (const uint8_t *)v + i * 4, *next = i % 64 == 0 && t->next_v ? t->next_v + i * 4 : NULL;
+        const uint8_t *value = (const uint8_t *)v + i * 4,
+                      *next = i % 64 == 0 && t->next_v ? t->next_v + i * 4 : NULL;
         const size_t wanted = (d - i < 64 ? d - i : 64) * 4;
         uint32x4_t sum[NCT_TILE][WIDE];
         if (d - i >= COLUMNS)
@@ -148,8 +153,8 @@ static const nct_walk walk = {
 
 static void attend(const nct_attend_job *job) { nct_walk_attend(&walk, job); }
 
-static void dots(nct_kv_type k_type, const void *k, size_t lanes, size_t n_lanes, const void *next, const uint8_t *q,
-                 size_t n_heads, size_t d, float *s, size_t s_stride) {
+static void dots(nct_kv_type k_type, const void *k, size_t lanes, size_t n_lanes, const void *next,
+                 const uint8_t *q, size_t n_heads, size_t d, float *s, size_t s_stride) {
     nct_walk_dots(&walk, k_type, k, lanes, n_lanes, next, q, n_heads, d, s, s_stride);
 }
 

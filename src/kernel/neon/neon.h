@@ -1,5 +1,5 @@
 /** The rungs of 64-bit Arm: neon (the base architecture), and dotprod and i8mm, which improve its integer
- *  products. Room by room, and what the rooms share. */
+ *  products, those of attention over bytes too. Room by room, and what the rooms share. */
 #ifndef NCT_KERNEL_NEON_NEON_H
 #define NCT_KERNEL_NEON_NEON_H
 

@@ -27,12 +27,13 @@ NCT_INLINE void nct_scale_vector(float *x, float s, size_t n) {
 
 /* The reference of one vector's weights: the maximum so far, or, unless `strict`, an earlier one while no score
  * is more than eight above it. What was summed is rescaled when it changes. */
-NCT_INLINE float nct_reference(const bool strict, const nct_tile *t, int v, const float s[NCT_STEP], size_t d) {
+NCT_INLINE float nct_reference(const bool strict, const nct_tile *t, int v, const float s[NCT_STEP],
+                               size_t d) {
     float32x4_t top = vdupq_n_f32(-INFINITY);
     NCT_UNROLL
     for (int i = 0; i < NCT_STEP / NCT_QUAD; i++)
-        top = vmaxnmq_f32(top, vbslq_f32(nct_named_lanes(t->visible[v] >> (4 * i)), vld1q_f32(s + i * NCT_QUAD),
-                                         vdupq_n_f32(-INFINITY)));
+        top = vmaxnmq_f32(top, vbslq_f32(nct_named_lanes(t->visible[v] >> (4 * i)),
+                                         vld1q_f32(s + i * NCT_QUAD), vdupq_n_f32(-INFINITY)));
     float m = *t->m[v], next = vmaxvq_f32(top);
     if (next > (strict ? m : m + 8)) {
         float a = vgetq_lane_f32(nct_exp4(vdupq_n_f32(m - next)), 0);
