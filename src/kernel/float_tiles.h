@@ -6,13 +6,12 @@
  *                     or, with `more`, c itself; the first n_out columns exist, all 16 if `whole`. stride: bytes from
  *                     one set of nested rows to the next. `next`, unless NULL: as many rows to be fetched meanwhile,
  *                     `wanted` bytes of each, of which the tile fetches its part
- *      weigh          scores to weights, in place, 0 where not visible; updates m, l and, where the reference moves, acc.
- *                     strict: against the true maximum
+ *      nct_weigh      scores to weights, in place, 0 where not visible; updates m, l and, where the reference moves, acc.
+ *                     degree: of a power of two, or 0: the accurate exponential against the true maximum
  *      round_weights  weights times the values' scales to integers 0 .. 255; what one of these steps is worth
  *      add_scaled16   acc[i] = fma(sum[i], gain, acc[i]) for 16 values
- *      attend_merge
- *  and then includes this file after defining NCT_FLOAT_TILES as the name of its table of tiles. It gets `fill_attend`. A
- *  rung to which integer products are
+ *  and then includes this file after defining NCT_FLOAT_TILES as the name of its table of tiles and NCT_FLOAT_MERGE as that
+ *  of its nct_attend_merge_fn. It gets `fill_attend`. A rung to which integer products are
  *  cheaper brings, in place of the third and the fourth, scores_q8 and mix_q8 as below and ready_queries, a nct_query_fn
  *  that they understand, and defines NCT_INTEGER_TILES.
  */
@@ -96,7 +95,7 @@ NCT_INLINE void mix(const nct_form form, const int size, const nct_tile *t, cons
     float *to[NCT_TILE];
     NCT_UNROLL
     for (int a = 0; a < size; a++) {
-        weigh(form == NCT_FLOATS, t, a, s[a], d);
+        nct_weigh(form == NCT_FLOATS ? 0 : 4, t, a, s[a], d);
         p[a] = s[a];
     }
     for (size_t i = 0; i < d; i += NCT_COLUMNS) {
@@ -121,7 +120,7 @@ NCT_INLINE void mix_q8(const int size, const nct_tile *t, const void *v, size_t 
     float gain[NCT_TILE], *to[NCT_TILE];
     NCT_UNROLL
     for (int a = 0; a < size; a++) {
-        weigh(false, t, a, s[a], d);
+        nct_weigh(4, t, a, s[a], d);
         gain[a] = round_weights(s[a], scale);
         p[a] = s[a];
         to[a] = sum[a];
@@ -151,22 +150,17 @@ const nct_tiles NCT_FLOAT_TILES[NCT_KV_TYPES] = {
 static const nct_walk float_walk = {
     .n_vectors = NCT_TILE,
     .n_narrow = NCT_TILE,
-    .merge = attend_merge,
+    .merge = NCT_FLOAT_MERGE,
     .tiles = {&NCT_FLOAT_TILES[NCT_KV_F32], &NCT_FLOAT_TILES[NCT_KV_F16], &NCT_FLOAT_TILES[NCT_KV_BF16],
               &NCT_FLOAT_TILES[NCT_KV_Q8]},
 };
 
-static void attend(const nct_attend_job *job) { nct_walk_attend(&float_walk, job); }
-
-static void dots(nct_kv_type k_type, const void *k, size_t lanes, size_t n_lanes, const void *next,
-                 const uint8_t *q, size_t n_heads, size_t d, float *s, size_t s_stride) {
-    nct_walk_dots(&float_walk, k_type, k, lanes, n_lanes, next, q, n_heads, d, s, s_stride);
-}
+NCT_WALK_ENTRIES(float_walk)
 
 static void fill_attend(nct_kernels *k) {
     k->query = ready_queries;
     k->attend = attend;
-    k->attend_merge = attend_merge;
+    k->attend_merge = NCT_FLOAT_MERGE;
     k->dots = dots;
 }
 

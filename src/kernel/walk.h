@@ -104,4 +104,12 @@ nct_merge_with(float (*exponential)(float x),
     }
 #define NCT_MIX(name, body) NCT_EACH_SIZE(NCT_MIX_OF, name, body)
 
+/* The entries of a rung that walks: `attend` and `dots`. */
+#define NCT_WALK_ENTRIES(walk)                                                                               \
+    static void attend(const nct_attend_job *job) { nct_walk_attend(&(walk), job); }                         \
+    static void dots(nct_kv_type k_type, const void *k, size_t lanes, size_t n_lanes, const void *next,      \
+                     const uint8_t *q, size_t n_heads, size_t d, float *s, size_t s_stride) {                \
+        nct_walk_dots(&(walk), k_type, k, lanes, n_lanes, next, q, n_heads, d, s, s_stride);                 \
+    }
+
 #endif

@@ -67,15 +67,12 @@ NCT_INLINE void product(const nct_form form, const int n_vectors, const float *c
         }
 }
 
-NCT_INLINE void weigh(const bool strict, const nct_tile *t, int v, float s[NCT_STEP], size_t d) {
-    nct_weigh(strict ? 0 : 4, t, v, s, d);
-}
-
 /* ------------------------------------------------------------------ integers */
 
 /* Codes lie in fours, which 16-bit products want apart: the first and the third of each, and the other two. What they are
  * multiplied with lies in that order, two words a four. */
 enum { FOUR = 4 * sizeof(int16_t), COLUMNS = 2 * NCT_YMM };
+typedef int16_t weight;
 typedef struct fours {
     __m256i v[2]; /* of 16 columns */
 } fours;
@@ -101,7 +98,7 @@ NCT_INLINE fours pairs(const bool is_signed, const int odd, fours f) {
 }
 
 /* sum[v] += over n fours of 16 columns, codes times what lies at a[v]; rows of columns are `stride` bytes apart. */
-NCT_INLINE void add_products(const bool is_signed, const int size, const uint8_t *const a[NCT_TILE],
+NCT_INLINE void add_products(const bool keys, const int size, const uint8_t *const a[NCT_TILE],
                              const uint8_t *b, size_t stride, size_t n, const bool whole, size_t n_out,
                              const nct_tile *t, const uint8_t *next, size_t wanted,
                              __m256i sum[NCT_TILE][2]) {
@@ -109,7 +106,7 @@ NCT_INLINE void add_products(const bool is_signed, const int size, const uint8_t
         next = nct_fetch(t, next, stride, wanted);
         NCT_UNROLL
         for (int odd = 0; odd < 2; odd++) {
-            const fours codes = pairs(is_signed, odd, load_fours(b, whole, n_out));
+            const fours codes = pairs(!keys, odd, load_fours(b, whole, n_out));
             NCT_UNROLL
             for (int v = 0; v < size; v++) {
                 int32_t word;
@@ -142,54 +139,9 @@ static void ready_queries(nct_kv_type k_type, const float *q, size_t n, size_t d
     }
 }
 
-NCT_INLINE void scores_q8(const int size, const bool wide, const nct_tile *t, const void *k, size_t lanes,
-                          size_t first, size_t n, size_t d, float *s, size_t s_stride) {
-    const size_t n_fours = (d + 3) / 4, stride = lanes * 4;
-    const uint8_t *key = (const uint8_t *)k + first * 4, *from[NCT_TILE];
-    const float *scale = (const float *)(const void *)((const uint8_t *)k + n_fours * stride) + first;
-    float own[NCT_TILE];
-    int32_t codes[NCT_TILE];
-    NCT_UNROLL
-    for (int v = 0; v < size; v++) {
-        memcpy(&own[v], t->q[v], sizeof own[v]);
-        memcpy(&codes[v], t->q[v] + sizeof own[v], sizeof codes[v]);
-        from[v] = t->q[v] + NCT_QUERY;
-    }
-    nct_fetch(t, t->next_k ? t->next_k + n_fours * stride : NULL, 0, (wide ? NCT_STEP : n) * sizeof *scale);
-    for (size_t j = 0; j < (wide ? NCT_STEP : 1); j += COLUMNS) {
-        __m256i sum[NCT_TILE][2];
-        NCT_UNROLL
-        for (int v = 0; v < size; v++)
-            sum[v][0] = sum[v][1] = _mm256_set1_epi32(-128 * codes[v]);
-        const uint8_t *next = j == 0 ? t->next_k : NULL;
-        const size_t wanted = (wide ? NCT_STEP : n) * 4;
-        const bool whole = wide || n == COLUMNS;
-        if (whole)
-            add_products(false, size, from, key + j * 4, stride, n_fours, true, COLUMNS, t, next, wanted,
-                         sum);
-        else
-            add_products(false, size, from, key, stride, n_fours, false, n, t, next, wanted, sum);
-        NCT_UNROLL
-        for (int part = 0; part < 2; part++) {
-            const size_t at = j + (size_t)part * NCT_YMM;
-            const __m256i some = nct_lanes8(n > at ? n - at : 0);
-            const __m256 of_key = whole ? _mm256_loadu_ps(scale + at) : _mm256_maskload_ps(scale + at, some);
-            NCT_UNROLL
-            for (int v = 0; v < size; v++) {
-                __m256 x = _mm256_mul_ps(_mm256_cvtepi32_ps(sum[v][part]),
-                                         _mm256_mul_ps(of_key, _mm256_set1_ps(own[v])));
-                if (whole)
-                    _mm256_storeu_ps(s + (size_t)v * s_stride + at, x);
-                else
-                    _mm256_maskstore_ps(s + (size_t)v * s_stride + at, some, x);
-            }
-        }
-    }
-}
-
 /* Weights times the values' scales, rounded to 0 .. 255, as 16-bit integers by fours. Returns what one of these steps is
  * worth. */
-NCT_INLINE float round_weights(float p[NCT_STEP], const float *scale, int16_t rounded[NCT_STEP]) {
+NCT_INLINE float round_weights(float p[NCT_STEP], const float *scale, weight rounded[NCT_STEP]) {
     __m256 top = _mm256_setzero_ps();
     for (size_t j = 0; j < NCT_STEP; j += NCT_YMM) {
         __m256 w = _mm256_mul_ps(_mm256_load_ps(p + j), _mm256_loadu_ps(scale + j));
@@ -208,41 +160,8 @@ NCT_INLINE float round_weights(float p[NCT_STEP], const float *scale, int16_t ro
     return most * (1 / 255.0f);
 }
 
-NCT_INLINE void mix_q8(const int size, const nct_tile *t, const void *v, size_t d,
-                       float s[NCT_TILE][NCT_STEP]) {
-    const float *scale = (const float *)(const void *)((const uint8_t *)v + d * NCT_STEP);
-    _Alignas(64) int16_t rounded[NCT_TILE][NCT_STEP];
-    const uint8_t *from[NCT_TILE];
-    float gain[NCT_TILE];
-    nct_fetch(t, t->next_v ? t->next_v + d * NCT_STEP : NULL, 0, NCT_STEP * sizeof *scale);
-    NCT_UNROLL
-    for (int a = 0; a < size; a++) {
-        nct_weigh(3, t, a, s[a], d);
-        gain[a] = round_weights(s[a], scale, rounded[a]);
-        from[a] = (const uint8_t *)rounded[a];
-    }
-    for (size_t i = 0; i < d; i += COLUMNS) {
-        const uint8_t *value = (const uint8_t *)v + i * 4,
-                      *next = i % 64 == 0 && t->next_v ? t->next_v + i * 4 : NULL;
-        const size_t wanted = (d - i < 64 ? d - i : 64) * 4;
-        __m256i sum[NCT_TILE][2];
-        NCT_UNROLL
-        for (int a = 0; a < size; a++)
-            sum[a][0] = sum[a][1] = _mm256_setzero_si256();
-        if (d - i >= COLUMNS)
-            add_products(true, size, from, value, d * 4, NCT_STEP / 4, true, COLUMNS, t, next, wanted, sum);
-        else
-            add_products(true, size, from, value, d * 4, NCT_STEP / 4, false, d - i, t, next, wanted, sum);
-        NCT_UNROLL
-        for (int a = 0; a < size; a++)
-            NCT_UNROLL
-        for (int part = 0; part < 2; part++) {
-            float *acc = t->acc[a] + i + part * NCT_YMM;
-            _mm256_store_ps(acc, _mm256_fmadd_ps(_mm256_cvtepi32_ps(sum[a][part]), _mm256_set1_ps(gain[a]),
-                                                 _mm256_load_ps(acc)));
-        }
-    }
-}
+#define NCT_BYTE_TILES
+#include "kernel/avx2/byte_tiles.h"
 
 /* ------------------------------------------------------------------ merging */
 
@@ -258,17 +177,13 @@ static void blend(float *total, float a, const float *part, float b, size_t d) {
         total[i] = total[i] * a + part[i] * b;
 }
 
-static void attend_merge(float *m_total, float *l_total, float *acc_total, const float *m, const float *l,
-                         const float *acc, size_t n, size_t d) {
+void nct_avx2_merge(float *m_total, float *l_total, float *acc_total, const float *m, const float *l,
+                    const float *acc, size_t n, size_t d) {
     nct_merge_with(exponential, blend, m_total, l_total, acc_total, m, l, acc, n, d);
 }
 
-void nct_avx2_merge(float *m_total, float *l_total, float *acc_total, const float *m, const float *l,
-                    const float *acc, size_t n, size_t d) {
-    attend_merge(m_total, l_total, acc_total, m, l, acc, n, d);
-}
-
 #define NCT_FLOAT_TILES nct_avx2_tiles
+#define NCT_FLOAT_MERGE nct_avx2_merge
 #define NCT_INTEGER_TILES
 #include "kernel/float_tiles.h"
 

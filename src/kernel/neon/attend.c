@@ -72,10 +72,6 @@ NCT_INLINE void product(const nct_form form, const int n_vectors, const float *c
             nct_store4(c[v] + NCT_QUAD * j, left[j], sum[v][j]);
 }
 
-NCT_INLINE void weigh(const bool strict, const nct_tile *t, int v, float s[NCT_STEP], size_t d) {
-    nct_weigh(strict ? 0 : 4, t, v, s, d);
-}
-
 /* Weights times the values' scales, rounded to 0 .. 255. Returns what one of these steps is worth. */
 NCT_INLINE float round_weights(float p[NCT_STEP], const float *scale) {
     float32x4_t top = vdupq_n_f32(0);
@@ -107,17 +103,13 @@ static void blend(float *total, float a, const float *part, float b, size_t d) {
     }
 }
 
-static void attend_merge(float *m_total, float *l_total, float *acc_total, const float *m, const float *l,
-                         const float *acc, size_t n, size_t d) {
+void nct_neon_merge(float *m_total, float *l_total, float *acc_total, const float *m, const float *l,
+                    const float *acc, size_t n, size_t d) {
     nct_merge_with(exponential, blend, m_total, l_total, acc_total, m, l, acc, n, d);
 }
 
-void nct_neon_merge(float *m_total, float *l_total, float *acc_total, const float *m, const float *l,
-                    const float *acc, size_t n, size_t d) {
-    attend_merge(m_total, l_total, acc_total, m, l, acc, n, d);
-}
-
 #define NCT_FLOAT_TILES nct_neon_tiles
+#define NCT_FLOAT_MERGE nct_neon_merge
 #include "kernel/float_tiles.h"
 
 void nct_neon_attend(nct_kernels *k) { fill_attend(k); }

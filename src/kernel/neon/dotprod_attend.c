@@ -151,12 +151,7 @@ static const nct_walk walk = {
               &(const nct_tiles){NCT_SIX(wide_q8), NCT_SIX(narrow_q8), NCT_SIX(mixed_q8)}},
 };
 
-static void attend(const nct_attend_job *job) { nct_walk_attend(&walk, job); }
-
-static void dots(nct_kv_type k_type, const void *k, size_t lanes, size_t n_lanes, const void *next,
-                 const uint8_t *q, size_t n_heads, size_t d, float *s, size_t s_stride) {
-    nct_walk_dots(&walk, k_type, k, lanes, n_lanes, next, q, n_heads, d, s, s_stride);
-}
+NCT_WALK_ENTRIES(walk)
 
 void nct_dotprod_attend(nct_kernels *k) {
     k->query = nct_query_codes;
